@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where messages go. There is no global logger: each process owns one struct
+ * log and passes it down, so a worker (which may open nothing) sends its
+ * messages over its channel, and the monitor writes them to the journal or to
+ * standard error.
+ */
+#ifndef TLSHD_COMMON_LOG_H
+#define TLSHD_COMMON_LOG_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <syslog.h>
+
+#define LOG_TEXT_MAX 1536	/* bytes of one message, the NUL included; longer ones are cut */
+
+/* One extra journal field. @name is a journal field name (capitals, digits, _). */
+struct log_field {
+	const char *name;
+	const char *value;	/* NULL: the field is left out */
+};
+
+struct log {
+	int level;		/* syslog priority; messages above it are dropped */
+	/*
+	 * Takes one finished message: UTF-8, no newline, NUL-terminated.
+	 * @fields may be NULL when @n_fields is 0.
+	 */
+	void (*sink)(void *ctx, int priority, const char *text,
+		     const struct log_field *fields, size_t n_fields);
+	void *ctx;
+};
+
+/* "<text>\n" to standard error in one write; fields are not printed. @ctx unused. */
+void log_sink_stderr(void *ctx, int priority, const char *text,
+		     const struct log_field *fields, size_t n_fields);
+
+/* sd_journal_sendv() with MESSAGE, PRIORITY, SYSLOG_IDENTIFIER=tlshd and @fields. @ctx unused. */
+void log_sink_journal(void *ctx, int priority, const char *text,
+		      const struct log_field *fields, size_t n_fields);
+
+/* @log may be NULL: the message is dropped. @priority is LOG_ERR ... LOG_DEBUG of syslog.h. */
+void log_msg(const struct log *log, int priority, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void log_msgv(const struct log *log, int priority, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+/* The same with journal fields. */
+void log_fields(const struct log *log, int priority, const struct log_field *fields,
+		size_t n_fields, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
+#define log_error(l, ...) log_msg(l, LOG_ERR, __VA_ARGS__)
+#define log_warn(l, ...) log_msg(l, LOG_WARNING, __VA_ARGS__)
+#define log_notice(l, ...) log_msg(l, LOG_NOTICE, __VA_ARGS__)
+#define log_info(l, ...) log_msg(l, LOG_INFO, __VA_ARGS__)
+#define log_debug(l, ...) log_msg(l, LOG_DEBUG, __VA_ARGS__)
+
+#endif
