@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "common/child.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "common/channel.h"
+#include "common/cleanup.h"
+#include "common/text.h"
+
+int child_send(int channel, const struct wire_message *msg)
+{
+	struct pollfd p = { .fd = channel, .events = POLLOUT };
+	int r;
+
+	while ((r = channel_send(channel, msg, -1)) == -EAGAIN) {
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			return -errno;
+	}
+	return r;
+}
+
+void log_sink_channel(void *ctx, int priority, const char *text,
+		      const struct log_field *fields, size_t n_fields)
+{
+	struct wire_message msg = { .type = WIRE_LOG, .text.priority = priority };
+
+	text_copy(msg.text.text, sizeof(msg.text.text), text);
+	child_send(*(int *)ctx, &msg);
+}
+
+static int map(struct child_file *file)
+{
+	struct stat st;
+
+	if (file->fd < 0 || file->what.use == WIRE_FILE_PRIVATE_KEY)
+		return 0;
+	if (fstat(file->fd, &st) < 0)
+		return -errno;
+	file->size = st.st_size;
+	if (!file->size)
+		return 0;
+	file->data = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, file->fd, 0);
+	if (file->data == MAP_FAILED) {
+		file->data = NULL;
+		return -errno;
+	}
+	return 0;
+}
+
+static int add(struct child_files *files, const struct wire_file *what, int fd)
+{
+	struct child_file *file = &files->file[files->n];
+
+	if (files->n == CHILD_FILES_MAX) {
+		fd_close(fd);
+		return -EBADMSG;
+	}
+	*file = (struct child_file){ .what = *what, .fd = fd };
+	files->n++;
+	return map(file);
+}
+
+int child_receive_files(int channel, struct child_files *ret)
+{
+	struct wire_message msg;
+
+	ret->n = 0;
+	for (;;) {
+		CLEANUP_FD int fd = -1;
+		int r = channel_wait(channel, -1);
+
+		if (!r)
+			r = channel_recv(channel, &msg, &fd);
+		if (r == -EAGAIN)
+			continue;
+		if (!r && msg.type == WIRE_START) {
+			ret->start = msg.start;
+			return 0;
+		}
+		if (!r)
+			r = msg.type == WIRE_FILE ? add(ret, &msg.file, TAKE_FD(fd)) : -EBADMSG;
+		if (r < 0) {
+			child_files_free(ret);
+			return r;
+		}
+	}
+}
+
+void child_files_free(struct child_files *files)
+{
+	for (size_t i = 0; i < files->n; i++) {
+		if (files->file[i].data)
+			munmap(files->file[i].data, files->file[i].size);
+		fd_close(files->file[i].fd);
+	}
+	files->n = 0;
+}
+
+int child_report_start(int channel, const char *reason)
+{
+	struct wire_message msg = { .type = reason ? WIRE_FAILED : WIRE_READY };
+
+	if (reason) {
+		msg.text.priority = LOG_ERR;
+		text_copy(msg.text.text, sizeof(msg.text.text), reason);
+	}
+	return child_send(channel, &msg);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The messages between monitor, worker and keeper (docs/PROTOCOL.md): pure
+ * functions between structures and bytes, nothing else. One message is one
+ * SOCK_SEQPACKET datagram: a little-endian u16 type, then the fields in the
+ * order of the structure; text and bytes as u16 length + content, text
+ * without its NUL. A descriptor, where a message carries one, travels beside it.
+ *
+ * Decoding trusts nothing: a wrong length, an enum out of range, a text with
+ * a NUL inside or too long for its field, or a byte left over is -EBADMSG.
+ */
+#ifndef TLSHD_COMMON_WIRE_H
+#define TLSHD_COMMON_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/handshake.h"
+#include "common/log.h"
+
+#define WIRE_MAX 4096		/* bytes of the longest message */
+#define WIRE_PATH_MAX 1024	/* a path or URL, NUL included */
+#define WIRE_LABEL_MAX 2048	/* NUL included */
+#define WIRE_ALGORITHM_MAX 64
+#define WIRE_SIGN_DATA_MAX 512	/* bytes to be signed: TLS 1.3 needs 146 at most (RFC 8446 4.4.3) */
+#define WIRE_SIGNATURE_MAX 2048	/* bytes; RSA-16384 */
+
+enum wire_type {
+	WIRE_FILE = 1,	/* monitor -> worker, keeper: a file to load, with a descriptor */
+	WIRE_START,	/* monitor -> worker, keeper: all files sent; load, then answer READY or FAILED */
+	WIRE_READY,	/* worker, keeper -> monitor */
+	WIRE_FAILED,	/* worker, keeper -> monitor: cannot start, and why */
+	WIRE_JOB,	/* monitor -> worker, with the socket */
+	WIRE_CANCEL,	/* monitor -> worker: the request was answered already */
+	WIRE_DRAIN,	/* monitor -> worker: finish what you have, then end */
+	WIRE_RESULT,	/* worker -> monitor */
+	WIRE_LOG,	/* worker, keeper -> monitor */
+	WIRE_SIGN,	/* worker -> keeper */
+	WIRE_SIGNED,	/* keeper -> worker */
+	WIRE_N_TYPES,
+};
+
+/* What a WIRE_FILE is for. */
+enum wire_file_use {
+	WIRE_FILE_TRUSTSTORE,
+	WIRE_FILE_CRL,
+	WIRE_FILE_CERTIFICATE,
+	WIRE_FILE_PRIVATE_KEY,	/* to the keeper only; without a descriptor when it is a URL */
+	WIRE_N_FILE_USES,
+};
+
+struct wire_file {
+	enum hs_role role;
+	enum wire_file_use use;
+	enum hs_identity identity;	/* for certificate and private key, else HS_IDENTITY_X509 */
+	char label[WIRE_LABEL_MAX];	/* for messages: "/etc/x.pem (/etc/tlshd.conf:12)" */
+	char url[WIRE_PATH_MAX];	/* of a private key that is not a file (RFC 7512); else "" */
+};
+
+struct wire_start {
+	uint32_t ciphers;	/* bit mask, 1 << enum ktls_cipher: what the kernel can do */
+	uint32_t tls_debug;	/* the library's own debug level, 0 = quiet */
+	int32_t log_level;	/* syslog priority */
+};
+
+struct wire_text {		/* WIRE_FAILED, WIRE_LOG */
+	int32_t priority;	/* syslog priority */
+	char text[LOG_TEXT_MAX];
+};
+
+struct wire_sign {
+	uint64_t job;		/* the handshake it is for */
+	enum hs_role role;
+	enum hs_identity identity;
+	char algorithm[WIRE_ALGORITHM_MAX];	/* the TLS library's name of a signature scheme */
+	uint16_t len;
+	uint8_t data[WIRE_SIGN_DATA_MAX];
+};
+
+struct wire_signed {
+	uint64_t job;
+	uint32_t error;		/* 0 or a positive errno */
+	uint16_t len;		/* 0 on error */
+	uint8_t signature[WIRE_SIGNATURE_MAX];
+};
+
+struct wire_message {
+	enum wire_type type;
+	union {
+		struct wire_file file;
+		struct wire_start start;
+		struct hs_job job;
+		uint64_t cancel;	/* the job's id */
+		struct hs_result result;
+		struct wire_text text;
+		struct wire_sign sign;
+		struct wire_signed signed_;
+	};
+};
+
+/*
+ * Encodes @msg into @buf (WIRE_MAX bytes). Returns the number of bytes, or
+ * -EINVAL when a field is out of range.
+ */
+int wire_encode(const struct wire_message *msg, uint8_t *buf);
+
+/*
+ * Decodes @len bytes into @ret, which is written whatever the return: 0, or
+ * -EBADMSG. WIRE_RESULT and WIRE_LOG texts are checked for length and NUL
+ * only; whoever prints them quotes them.
+ */
+int wire_decode(const uint8_t *buf, size_t len, struct wire_message *ret);
+
+/* "JOB", for messages. Never NULL. */
+const char *wire_type_name(enum wire_type type);
+
+#endif
