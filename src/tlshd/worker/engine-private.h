@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What engine.c, trust.c, verify.c, transcript.c, session.c and failure.c
+ * share: the implementation of session.h by TLS 1.3 and GnuTLS. Nobody else
+ * includes it.
+ */
+#ifndef TLSHD_WORKER_ENGINE_PRIVATE_H
+#define TLSHD_WORKER_ENGINE_PRIVATE_H
+
+#include <gnutls/abstract.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "tlshd/worker/peername.h"
+#include "tlshd/worker/session.h"
+
+#define CHAIN_MAX 10		/* certificates we read from a peer or send */
+#define TRANSCRIPT_HASH_MAX 48	/* SHA-384 */
+#define FIRST_BYTES 32		/* of what a peer sent, kept to be shown */
+#define SIGNED_CONTENT_MAX 160	/* RFC 8446 4.4.3: 64 + 33 + 1 + 48 */
+
+/* How it ended, before it becomes a struct hs_result. */
+struct verdict {
+	enum hs_outcome outcome;
+	gnutls_alert_description_t alert;	/* for the peer */
+	char reason[HS_TEXT_MAX];		/* text from outside is quoted already */
+};
+
+/* The first verdict stays: does nothing unless @v is HS_OK. */
+void verdict_set(struct verdict *v, enum hs_outcome outcome, gnutls_alert_description_t alert,
+		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* trust.c: the certificates we believe, and the lists of those we do not. */
+
+struct trust;
+
+/*
+ * @system: where the system's store is kept once it is loaded, so that roles
+ * can share it; the engine's, it outlives the trust. Returns as engine_new().
+ */
+int trust_new(struct trust **ret, const struct engine_role *config,
+	      gnutls_x509_trust_list_t *system, const struct log *log,
+	      char *reason, size_t reason_size);
+void trust_free(struct trust *trust);
+
+gnutls_x509_trust_list_t trust_list(const struct trust *trust);
+/* "the trust store FILE", "the system's trust store" */
+const char *trust_name(const struct trust *trust);
+
+/*
+ * Is @cert, issued by @issuer (NULL: not known), on a list? Sets @v when it is,
+ * or when that cannot be told; @who names the certificate, for the reason.
+ */
+void trust_check_revocation(struct trust *trust, gnutls_x509_crt_t cert,
+			    gnutls_x509_crt_t issuer, time_t now, const char *who,
+			    struct verdict *v);
+
+/* Certificates from PEM (any number) or DER (one). *@ret_certs is gnutls_malloc()ed. */
+int certs_import(const struct engine_file *file, gnutls_x509_crt_t **ret_certs,
+		 unsigned int *ret_n, char *reason, size_t reason_size);
+void certs_free(gnutls_x509_crt_t *certs, unsigned int n);
+
+/* RFC 4514 text of the subject, or the issuer, quoted and cut. Returns @dst. */
+char *cert_subject(gnutls_x509_crt_t cert, char *dst, size_t size);
+char *cert_issuer(gnutls_x509_crt_t cert, char *dst, size_t size);
+/* "2026-01-02 03:04:05 UTC". Returns @dst. */
+char *time_text(time_t t, char *dst, size_t size);
+
+/* verify.c: a peer's certificates. */
+
+struct chain {
+	gnutls_x509_crt_t cert[CHAIN_MAX];	/* leaf first */
+	unsigned int n;
+};
+
+/*
+ * Reads what the peer sent and refuses what would be dear to go on with:
+ * called before a signature by any of these keys is checked.
+ */
+void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n,
+		  enum hs_role peer, struct verdict *v);
+void chain_clear(struct chain *chain);
+
+/*
+ * Verifies @chain, of a peer that is @peer. @want: the name it must have; NULL:
+ * any. @matched gets the name that matched. @v is HS_OK or the best reason.
+ */
+void chain_verify(const struct chain *chain, enum hs_role peer, struct trust *trust,
+		  const struct peername *want, char matched[HS_NAME_MAX], struct verdict *v);
+
+/* transcript.c: the hash of the handshake so far (RFC 8446 4.4.1). */
+
+struct transcript;
+
+int transcript_new(struct transcript **ret);
+void transcript_free(struct transcript *t);
+/* One handshake message, its header not included. */
+int transcript_add(struct transcript *t, unsigned int type, const void *body, size_t len);
+/*
+ * Writes what a CertificateVerify of ours, now, has to sign (RFC 8446 4.4.3).
+ * @content has SIGNED_CONTENT_MAX bytes. Returns their number or a negative errno.
+ */
+int transcript_signed_content(const struct transcript *t, enum hs_role role, uint8_t *content);
+
+/* engine.c */
+
+/* A certificate of ours; the library's key for it only calls engine->sign. */
+struct identity {
+	struct engine *engine;
+	enum hs_role role;
+	enum hs_identity id;
+	gnutls_pk_algorithm_t pk;
+	unsigned int bits;
+	gnutls_digest_algorithm_t pss_hash;	/* the only one an RSA-PSS key may use, or UNKNOWN */
+};
+
+struct engine {
+	const struct log *log;
+	engine_sign_fn sign;
+	void *sign_ctx;
+	ktls_setsockopt_fn setsockopt_fn;
+	gnutls_priority_t priority;
+	gnutls_certificate_credentials_t anonymous;	/* for a client without certificate */
+	gnutls_certificate_credentials_t credentials[HS_N_ROLES];
+	struct identity identity[HS_N_ROLES][HS_N_IDENTITIES];
+	bool has_identity[HS_N_ROLES];
+	gnutls_x509_trust_list_t system_list;
+	struct trust *trust[HS_N_ROLES];
+	/*
+	 * The session inside gnutls_handshake() now: the library's callback for
+	 * signatures knows the key only. One thread, so there is at most one.
+	 */
+	struct session *current;
+};
+
+/* session.c */
+
+struct session {
+	struct engine *engine;
+	struct hs_job job;
+	int fd;
+	gnutls_session_t tls;
+	struct transcript *transcript;	/* NULL when we will sign nothing */
+	struct chain chain;		/* the peer's */
+	struct peername want;		/* client: who the server must be */
+	char matched[HS_NAME_MAX];
+	bool verified;			/* the peer's certificates and name are good */
+	struct verdict verdict;
+	int io_errno;			/* of the socket, 0: none */
+	bool eof;
+	bool offers_tls13;		/* the client does */
+	unsigned int record_limit;	/* bytes of plaintext the peer takes */
+	unsigned int offered_limit;	/* the same, by a client that has no answer yet */
+	size_t bytes_in;
+	uint8_t first[FIRST_BYTES];	/* the first bytes_in of them, or all */
+};
+
+/* The keeper's errno (negative): becomes HS_KEY_FAILED. */
+void session_sign_failed(struct session *session, int error);
+/* Completes @result from what the session knows. */
+void session_end(struct session *session, struct hs_result *result);
+
+/* failure.c */
+
+/* "server" or "client" */
+const char *session_peer_word(const struct session *session);
+/* Finds the verdict on a handshake that ended with @code and tells the peer, where it listens. */
+void session_fail(struct session *session, int code);
+
+#endif

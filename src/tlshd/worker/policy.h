@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which algorithms a handshake may use: the system's crypto policy, narrowed to what kTLS can carry. */
+#ifndef TLSHD_WORKER_POLICY_H
+#define TLSHD_WORKER_POLICY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Makes an explicit priority string for the TLS library: TLS 1.3 only, the
+ * ciphers of @ciphers (mask of 1 << enum ktls_cipher) and the groups and
+ * signatures that @base allows. @base is a priority string of the library;
+ * NULL: the system's policy. *@ret is the caller's, to be freed. Returns 0;
+ * -EINVAL when @base cannot be understood; -ENOTSUP when nothing usable is left, with
+ * a sentence in @reason; -ENOMEM.
+ */
+int policy_build(const char *base, uint32_t ciphers, char **ret, char *reason,
+		 size_t reason_size);
+
+#endif

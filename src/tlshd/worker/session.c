@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * One TLS 1.3 handshake, client or server.
+ *
+ * The library reads exactly the records it needs: what follows the peer's
+ * Finished stays in the socket for the kernel. The socket's file flags belong
+ * to others as well, so nothing is set there; each read and write says itself
+ * that it does not wait.
+ *
+ * What goes wrong first is the outcome: our own checks note it in
+ * session->verdict while they are called back by the library, and then its
+ * error code does not matter any more; otherwise the code is translated.
+ *
+ * A client ends before the server has verified the client's certificate: in
+ * TLS 1.3 that refusal arrives as an alert over the finished connection, and it is
+ * the consumer in the kernel who reads it.
+ */
+#include "tlshd/worker/engine-private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/text.h"
+
+#define INPUT_MAX (256u << 10)	/* bytes of a whole handshake; else a peer could hold the loop */
+#define WARNINGS_MAX 4
+#define EXT_MAX_FRAGMENT_LENGTH 1	/* RFC 6066 4 */
+#define EXT_RECORD_SIZE_LIMIT 28	/* RFC 8449 */
+#define EXT_SUPPORTED_VERSIONS 43	/* RFC 8446 */
+
+void session_sign_failed(struct session *s, int error)
+{
+	verdict_set(&s->verdict, HS_KEY_FAILED, GNUTLS_A_INTERNAL_ERROR,
+		    "our private key could not be used: %s", strerror(-error));
+}
+
+static ssize_t io_result(struct session *s, ssize_t n)
+{
+	int error = errno;
+
+	if (n >= 0)
+		return n;
+	if (error != EAGAIN && error != EINTR)
+		s->io_errno = error;
+	gnutls_transport_set_errno(s->tls, error);
+	return -1;
+}
+
+static ssize_t pull(gnutls_transport_ptr_t ctx, void *buf, size_t len)
+{
+	struct session *s = ctx;
+	size_t keep;
+	ssize_t n;
+
+	if (s->bytes_in > INPUT_MAX) {
+		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
+			    "the %s sent more than %u bytes without an end of the handshake",
+			    session_peer_word(s), INPUT_MAX);
+		errno = EOVERFLOW;
+		return io_result(s, -1);
+	}
+	n = recv(s->fd, buf, len, MSG_DONTWAIT);
+	if (n == 0)
+		s->eof = true;
+	if (n > 0) {
+		if (s->bytes_in < FIRST_BYTES) {
+			keep = FIRST_BYTES - s->bytes_in;
+			memcpy(s->first + s->bytes_in, buf, (size_t)n < keep ? (size_t)n : keep);
+		}
+		s->bytes_in += (size_t)n;
+	}
+	return io_result(s, n);
+}
+
+static ssize_t push(gnutls_transport_ptr_t ctx, const giovec_t *iov, int n)
+{
+	struct session *s = ctx;
+	struct msghdr msg = {
+		.msg_iov = (struct iovec *)(uintptr_t)iov,
+		.msg_iovlen = (size_t)n,
+	};
+
+	return io_result(s, sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+/* RFC 8449 4: the limit counts the byte of the content type. */
+static unsigned int plaintext_limit(unsigned int record_size_limit)
+{
+	return record_size_limit > KTLS_RECORD_MAX ? KTLS_RECORD_MAX : record_size_limit - 1;
+}
+
+static bool has_tls13(const uint8_t *versions, unsigned int size)
+{
+	unsigned int i;
+
+	for (i = 1; i + 1 < size; i += 2)	/* RFC 8446 4.2.1: behind a byte of length */
+		if (versions[i] == 3 && versions[i + 1] == 4)
+			return true;
+	return false;
+}
+
+/* In ClientHello it is a wish that counts once it is answered, in EncryptedExtensions the answer. */
+static int on_extension(void *ctx, unsigned int id, const unsigned char *data,
+			unsigned int size)
+{
+	struct session *s = ctx;
+	unsigned int value;
+
+	if (id == EXT_SUPPORTED_VERSIONS)
+		s->offers_tls13 = has_tls13(data, size);
+	if (id != EXT_RECORD_SIZE_LIMIT || size != 2)
+		return 0;
+	value = (unsigned int)data[0] << 8 | data[1];
+	if (value < 64)	/* forbidden; the library ends the handshake */
+		return 0;
+	if (s->job.role == HS_CLIENT)
+		s->record_limit = plaintext_limit(value);
+	else
+		s->offered_limit = plaintext_limit(value);
+	return 0;
+}
+
+static int on_answer(void *ctx, unsigned int id, const unsigned char *data, unsigned int size)
+{
+	struct session *s = ctx;
+
+	if (id == EXT_RECORD_SIZE_LIMIT && s->offered_limit > 0)
+		s->record_limit = s->offered_limit;
+	else if (id == EXT_MAX_FRAGMENT_LENGTH && size == 1 && data[0] >= 1 && data[0] <= 4)
+		s->record_limit = 256u << data[0];
+	return 0;
+}
+
+/*
+ * How much the peer takes in a record: the library knows, but up to 3.8.10 has
+ * no function that tells (gnutls_record_get_max_size() is our own limit).
+ */
+static void read_extensions(struct session *s, unsigned int type, bool incoming,
+			    const gnutls_datum_t *msg)
+{
+	int r;
+
+	if (type == GNUTLS_HANDSHAKE_CLIENT_HELLO && incoming) {
+		r = gnutls_ext_raw_parse(s, on_extension, msg,
+					 GNUTLS_EXT_RAW_FLAG_TLS_CLIENT_HELLO);
+		/* The library would say that no cipher is in common. */
+		if (!s->offers_tls13 && (r >= 0 || r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE))
+			verdict_set(&s->verdict, HS_NO_COMMON, GNUTLS_A_PROTOCOL_VERSION,
+				    "the client does not offer TLS 1.3");
+	} else if (type == GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS) {
+		gnutls_ext_raw_parse(s, incoming ? on_extension : on_answer, msg, 0);
+	}
+}
+
+static void read_chain(struct session *s)
+{
+	const gnutls_datum_t *der;
+	unsigned int n = 0;
+
+	der = gnutls_certificate_get_peers(s->tls, &n);
+	if (der)
+		chain_import(&s->chain, der, n,
+			     s->job.role == HS_CLIENT ? HS_SERVER : HS_CLIENT, &s->verdict);
+}
+
+/* Called before a message is processed (incoming) or sent. */
+static int on_message(gnutls_session_t tls, unsigned int type, unsigned int when,
+		      unsigned int incoming, const gnutls_datum_t *msg)
+{
+	struct session *s = gnutls_session_get_ptr(tls);
+
+	if (s->transcript && transcript_add(s->transcript, type, msg->data, msg->size) < 0)
+		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_DECODE_ERROR,
+			    "a message of the handshake is broken");
+	read_extensions(s, type, incoming, msg);
+	/* The chain is known, and no signature by its keys was looked at yet. */
+	if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && incoming)
+		read_chain(s);
+	return s->verdict.outcome == HS_OK ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
+}
+
+/* After CertificateVerify; also called when a client sent no certificate. */
+static int on_certificates(gnutls_session_t tls)
+{
+	struct session *s = gnutls_session_get_ptr(tls);
+	bool client = s->job.role == HS_CLIENT;
+
+	if (s->chain.n == 0) {
+		if (!client)
+			return 0;
+		verdict_set(&s->verdict, HS_CERT_MISSING, GNUTLS_A_CERTIFICATE_REQUIRED,
+			    "the server sent no certificate");
+		return -1;
+	}
+	chain_verify(&s->chain, client ? HS_SERVER : HS_CLIENT, s->engine->trust[s->job.role],
+		     client ? &s->want : NULL, s->matched, &s->verdict);
+	s->verified = s->verdict.outcome == HS_OK;
+	return s->verified ? 0 : -1;
+}
+
+static void find_peername(struct session *s)
+{
+	char quoted[HS_NAME_MAX];
+
+	if (s->job.peername[0] == '\0') {
+		if (peername_from_socket(s->fd, &s->want) < 0)
+			verdict_set(&s->verdict, HS_UNSUPPORTED, GNUTLS_A_INTERNAL_ERROR,
+				    "the request names no server and the socket has no IP address");
+	} else if (peername_parse(s->job.peername, &s->want) < 0) {
+		verdict_set(&s->verdict, HS_UNSUPPORTED, GNUTLS_A_INTERNAL_ERROR,
+			    "the request is for \"%s\", which is neither a DNS name nor an IP "
+			    "address", text_quote(quoted, sizeof(quoted), s->job.peername,
+						  strlen(s->job.peername)));
+	}
+}
+
+/* Can this request be served at all? */
+static void admit(struct session *s)
+{
+	bool needs_identity = s->job.role == HS_SERVER || s->job.auth == HS_AUTH_X509;
+
+	if (s->job.auth == HS_AUTH_PSK)
+		verdict_set(&s->verdict, HS_UNSUPPORTED, GNUTLS_A_HANDSHAKE_FAILURE,
+			    "pre-shared keys are not supported yet");
+	else if (needs_identity && !s->engine->has_identity[s->job.role])
+		verdict_set(&s->verdict, HS_NO_IDENTITY, GNUTLS_A_HANDSHAKE_FAILURE,
+			    "no certificate of ours is configured: set x509.certificate and "
+			    "x509.private_key in [authenticate.%s]", hs_role_name(s->job.role));
+	if (s->job.role == HS_CLIENT)
+		find_peername(s);
+}
+
+static int set_up_client(struct session *s)
+{
+	bool anonymous = s->job.auth != HS_AUTH_X509;
+	int r;
+
+	r = gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE, anonymous ?
+				   s->engine->anonymous : s->engine->credentials[HS_CLIENT]);
+	if (r < 0 || s->want.is_address || s->want.name[0] == '\0')
+		return r;
+	return gnutls_server_name_set(s->tls, GNUTLS_NAME_DNS, s->want.name,
+				      strlen(s->want.name));
+}
+
+static int set_up_server(struct session *s)
+{
+	gnutls_certificate_server_set_request(s->tls, s->job.auth == HS_AUTH_X509 ?
+					      GNUTLS_CERT_REQUEST : GNUTLS_CERT_IGNORE);
+	/* 1 means: do not name the authorities we trust (15 KB with the system's store). */
+	gnutls_certificate_send_x509_rdn_sequence(s->tls, 1);
+	return gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE,
+				      s->engine->credentials[HS_SERVER]);
+}
+
+static int set_up(struct session *s)
+{
+	unsigned int flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS |
+			     GNUTLS_NO_AUTO_SEND_TICKET;
+	int r;
+
+#if GNUTLS_VERSION_NUMBER >= 0x030800
+	flags |= GNUTLS_NO_STATUS_REQUEST;
+#endif
+	if (s->job.role == HS_CLIENT)
+		flags |= GNUTLS_CLIENT | GNUTLS_FORCE_CLIENT_CERT | GNUTLS_KEY_SHARE_TOP;
+	else
+		flags |= GNUTLS_SERVER;
+	r = gnutls_init(&s->tls, flags);
+	if (r < 0)
+		return r;
+	gnutls_session_set_ptr(s->tls, s);
+	gnutls_transport_set_ptr(s->tls, s);
+	gnutls_transport_set_pull_function(s->tls, pull);
+	gnutls_transport_set_vec_push_function(s->tls, push);
+	gnutls_handshake_set_hook_function(s->tls, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE,
+					   on_message);
+	gnutls_session_set_verify_function(s->tls, on_certificates);
+	gnutls_handshake_set_timeout(s->tls, 0);	/* the worker holds the timer */
+	r = gnutls_priority_set(s->tls, s->engine->priority);
+	if (r < 0)
+		return r;
+	return s->job.role == HS_CLIENT ? set_up_client(s) : set_up_server(s);
+}
+
+int session_new(struct session **ret, struct engine *engine, const struct hs_job *job, int fd)
+{
+	CLEANUP(session_freep) struct session *s = calloc(1, sizeof(*s));
+	bool signs = job->role == HS_SERVER || job->auth == HS_AUTH_X509;
+
+	if (!s)
+		return -ENOMEM;
+	s->engine = engine;
+	s->job = *job;
+	s->fd = fd;
+	s->record_limit = KTLS_RECORD_MAX;
+	admit(s);
+	if (signs && transcript_new(&s->transcript) < 0)
+		return -ENOMEM;
+	/* With valid arguments nothing but memory can be missing. */
+	if (set_up(s) < 0)
+		return -ENOMEM;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	if (s->tls)
+		gnutls_deinit(s->tls);
+	chain_clear(&s->chain);
+	transcript_free(s->transcript);
+	free(s);
+}
+
+static bool find_cipher(gnutls_session_t tls, enum ktls_cipher *ret)
+{
+	switch (gnutls_cipher_get(tls)) {
+	case GNUTLS_CIPHER_AES_128_GCM:
+		*ret = KTLS_AES_128_GCM;
+		return true;
+	case GNUTLS_CIPHER_AES_256_GCM:
+		*ret = KTLS_AES_256_GCM;
+		return true;
+	case GNUTLS_CIPHER_AES_128_CCM:
+		*ret = KTLS_AES_128_CCM;
+		return true;
+	case GNUTLS_CIPHER_CHACHA20_POLY1305:
+		*ret = KTLS_CHACHA20_POLY1305;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool export_keys(struct session *s, bool receive, enum ktls_cipher cipher,
+			struct ktls_keys *ret)
+{
+	gnutls_datum_t iv, key;	/* the library's own memory */
+	uint8_t seq[8];
+	unsigned int i;
+
+	if (gnutls_record_get_state(s->tls, receive, NULL, &iv, &key, seq) < 0 ||
+	    key.size != ktls_key_len(cipher) || iv.size != sizeof(ret->nonce))
+		return false;
+	memcpy(ret->key, key.data, key.size);
+	memcpy(ret->nonce, iv.data, iv.size);
+	ret->seq = 0;
+	for (i = 0; i < sizeof(seq); i++)
+		ret->seq = ret->seq << 8 | seq[i];
+	return true;
+}
+
+static void refused_by_kernel(struct session *s, enum ktls_result result, const char *step,
+			      enum ktls_cipher cipher)
+{
+	switch (result) {
+	case KTLS_NO_ULP:
+		verdict_set(&s->verdict, HS_KTLS, GNUTLS_A_INTERNAL_ERROR,
+			    "the kernel has no kTLS for this socket: is module \"tls\" loaded, and is "
+			    "it a TCP connection?");
+		break;
+	case KTLS_NO_RECORD_LIMIT:
+		verdict_set(&s->verdict, HS_KTLS, GNUTLS_A_INTERNAL_ERROR,
+			    "the %s takes records of at most %u bytes, which this kernel cannot "
+			    "promise", session_peer_word(s), s->record_limit);
+		break;
+	default:
+		verdict_set(&s->verdict, HS_KTLS, GNUTLS_A_INTERNAL_ERROR,
+			    "the kernel's kTLS does not take the cipher %s (%s)",
+			    ktls_cipher_name(cipher), step);
+	}
+	/* Only before a key is installed can we still speak for ourselves. */
+	if (result == KTLS_NO_ULP || result == KTLS_NO_RECORD_LIMIT)
+		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
+}
+
+static void hand_over(struct session *s, struct hs_result *result)
+{
+	struct ktls_session keys = { .record_limit = s->record_limit };
+	enum ktls_result ktls = KTLS_OK;
+	const char *step = "";
+	int r;
+
+	if (!find_cipher(s->tls, &keys.cipher) ||
+	    !export_keys(s, false, keys.cipher, &keys.tx) ||
+	    !export_keys(s, true, keys.cipher, &keys.rx)) {
+		verdict_set(&s->verdict, HS_INTERNAL, 0, "the TLS library does not give the keys");
+	} else {
+		text_copy(result->cipher, sizeof(result->cipher), ktls_cipher_name(keys.cipher));
+		r = ktls_install(s->fd, &keys, s->engine->setsockopt_fn, &ktls, &step);
+		if (r < 0)
+			verdict_set(&s->verdict, HS_KTLS, 0, "the kernel did not take the keys: %s: %s",
+				    step, strerror(-r));
+		else if (ktls != KTLS_OK)
+			refused_by_kernel(s, ktls, step, keys.cipher);
+	}
+	gnutls_memset(&keys, 0, sizeof(keys));
+}
+
+static void complete(struct session *s, struct hs_result *result)
+{
+	const char *group = gnutls_group_get_name(gnutls_group_get(s->tls));
+
+	text_copy(result->protocol, sizeof(result->protocol), "TLS 1.3");
+	text_copy(result->group, sizeof(result->group), group ? group : "");
+	if (gnutls_protocol_get_version(s->tls) != GNUTLS_TLS1_3 ||
+	    gnutls_record_check_pending(s->tls) != 0 ||
+	    (s->job.role == HS_CLIENT && !s->verified)) {
+		verdict_set(&s->verdict, HS_INTERNAL, GNUTLS_A_INTERNAL_ERROR,
+			    "the handshake ended in a state that must not be");
+		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
+		return;
+	}
+	hand_over(s, result);
+}
+
+void session_end(struct session *s, struct hs_result *result)
+{
+	bool ok = s->verdict.outcome == HS_OK;
+
+	result->id = s->job.id;
+	result->outcome = s->verdict.outcome;
+	result->peer_verified = ok && s->verified;
+	if (s->chain.n > 0)
+		cert_subject(s->chain.cert[0], result->subject, sizeof(result->subject));
+	text_copy(result->matched, sizeof(result->matched), s->matched);
+	text_line(result->reason, sizeof(result->reason), s->verdict.reason,
+		  strlen(s->verdict.reason));
+}
+
+/* Returns 0, GNUTLS_E_AGAIN, or the error that ends it. */
+static int handshake(struct session *s)
+{
+	unsigned int warnings = 0;
+	int r;
+
+	do {
+		s->engine->current = s;
+		r = gnutls_handshake(s->tls);
+		s->engine->current = NULL;
+		if (r == GNUTLS_E_WARNING_ALERT_RECEIVED &&
+		    gnutls_alert_get(s->tls) != GNUTLS_A_CLOSE_NOTIFY && warnings++ < WARNINGS_MAX)
+			r = GNUTLS_E_INTERRUPTED;
+	} while (r == GNUTLS_E_INTERRUPTED);
+	return r;
+}
+
+enum session_status session_step(struct session *s, struct hs_result *ret_result)
+{
+	struct hs_result result = { .outcome = HS_INTERNAL };
+	int r = GNUTLS_E_INVALID_REQUEST;
+
+	if (s->verdict.outcome == HS_OK) {
+		r = handshake(s);
+		if (r == GNUTLS_E_AGAIN)
+			return gnutls_record_get_direction(s->tls) ? SESSION_WANT_WRITE
+								   : SESSION_WANT_READ;
+	}
+	if (r < 0)
+		session_fail(s, r);
+	else
+		complete(s, &result);
+	session_end(s, &result);
+	*ret_result = result;
+	return SESSION_ENDED;
+}

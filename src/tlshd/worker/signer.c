@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tlshd/worker/signer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/channel.h"
+#include "common/child.h"
+#include "common/cleanup.h"
+#include "common/text.h"
+
+#define ANSWER_LIMIT_MS 5000	/* a TPM takes a few hundred */
+
+/* The answer to @job; one to an earlier request that we no longer wait for is passed over. */
+static int receive(int channel, uint64_t job, struct wire_message *msg)
+{
+	for (;;) {
+		CLEANUP_FD int stray = -1;
+		int r = channel_wait(channel, ANSWER_LIMIT_MS);
+
+		if (!r)
+			r = channel_recv(channel, msg, &stray);
+		if (r == -EAGAIN)
+			continue;
+		if (r < 0)
+			return r;
+		if (msg->type != WIRE_SIGNED)
+			return -EBADMSG;
+		if (msg->signed_.job == job)
+			return 0;
+	}
+}
+
+int signer_sign(void *ctx, uint64_t job, enum hs_role role, enum hs_identity identity,
+		const char *algorithm, const void *data, size_t len,
+		void *signature, size_t size)
+{
+	int channel = *(int *)ctx;
+	struct wire_message msg = {
+		.type = WIRE_SIGN,
+		.sign = { .job = job, .role = role, .identity = identity, .len = len },
+	};
+	int r;
+
+	if (len > sizeof(msg.sign.data))
+		return -EMSGSIZE;
+	text_copy(msg.sign.algorithm, sizeof(msg.sign.algorithm), algorithm);
+	memcpy(msg.sign.data, data, len);
+	r = child_send(channel, &msg);
+	if (!r)
+		r = receive(channel, job, &msg);
+	if (r == -EPIPE || r == -ECONNRESET || r == -EBADMSG)
+		_exit(EX_IOERR);
+	if (r < 0)
+		return r;
+	if (msg.signed_.error)
+		return -(int)msg.signed_.error;
+	if (msg.signed_.len > size)
+		return -EMSGSIZE;
+	memcpy(signature, msg.signed_.signature, msg.signed_.len);
+	return msg.signed_.len;
+}

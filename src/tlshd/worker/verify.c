@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Verifies the peer's certificates and finds the one reason a person needs.
+ *
+ * The decision is the library's (path validation with profile MEDIUM, so SHA-1,
+ * RSA below 2048 bits and the like are refused) plus checks of our own:
+ * revocation (trust.c), extended key usage, name. A refusal is then explained
+ * by looking at each link of the path again; where the explanation finds
+ * nothing the refusal stands, with the library's own words.
+ *
+ * The path is built here, from the leaf through what the peer sent to the
+ * first certificate whose issuer is in the store, so that all the checks speak of
+ * the same certificates and junk behind them does not matter.
+ *
+ * OCSP responses are neither asked for nor looked at.
+ */
+#include "tlshd/worker/engine-private.h"
+
+#include <gnutls/x509-ext.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/text.h"
+
+#define RSA_BITS_MAX 8192	/* a key of 16384 bits costs 400 ms in one go */
+#define RSA_EXPONENT_MAX 5	/* bytes */
+#define PURPOSES_MAX 64		/* extended key usages looked at */
+#define DN_TEXT 160
+#define WHO_TEXT 224
+#define VERIFY_FLAGS (GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM) | \
+		      GNUTLS_VERIFY_DISABLE_CRL_CHECKS)
+
+struct path {
+	gnutls_x509_crt_t cert[CHAIN_MAX];
+	unsigned int n;
+	gnutls_x509_crt_t anchor;	/* the issuer of the last, from the store; NULL: none found */
+};
+
+/* What every check needs to know. */
+struct check {
+	struct path path;
+	struct trust *trust;
+	const char *peer;	/* "server" */
+	time_t now;
+	struct verdict *v;
+};
+
+void verdict_set(struct verdict *v, enum hs_outcome outcome, gnutls_alert_description_t alert,
+		 const char *fmt, ...)
+{
+	va_list ap;
+
+	if (v->outcome != HS_OK)
+		return;
+	v->outcome = outcome;
+	v->alert = alert;
+	va_start(ap, fmt);
+	vsnprintf(v->reason, sizeof(v->reason), fmt, ap);
+	va_end(ap);
+}
+
+static const char *peer_word(enum hs_role peer)
+{
+	return peer == HS_SERVER ? "server" : "client";
+}
+
+static bool is_rsa(unsigned int pk)
+{
+	return pk == GNUTLS_PK_RSA || pk == GNUTLS_PK_RSA_PSS;
+}
+
+/* A signature check with such a key would hold up every other handshake. */
+static bool key_too_dear(gnutls_x509_crt_t cert)
+{
+	gnutls_datum_t m = { NULL, 0 }, e = { NULL, 0 };
+	unsigned int bits = 0;
+	gnutls_pubkey_t key;
+	bool dear = true;
+	int pk;
+
+	pk = gnutls_x509_crt_get_pk_algorithm(cert, &bits);
+	if (pk < 0)
+		return false;	/* unknown kinds are refused by the library, cheaply */
+	if (pk == GNUTLS_PK_DSA)
+		return bits > RSA_BITS_MAX;
+	if (!is_rsa((unsigned int)pk))
+		return false;
+	if (bits > RSA_BITS_MAX || gnutls_pubkey_init(&key) < 0)
+		return true;
+	if (gnutls_pubkey_import_x509(key, cert, 0) == 0 &&
+	    gnutls_pubkey_export_rsa_raw2(key, &m, &e, GNUTLS_EXPORT_FLAG_NO_LZ) == 0)
+		dear = e.size > RSA_EXPONENT_MAX;
+	gnutls_free(m.data);
+	gnutls_free(e.data);
+	gnutls_pubkey_deinit(key);
+	return dear;
+}
+
+void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n,
+		  enum hs_role peer, struct verdict *v)
+{
+	const char *word = peer_word(peer);
+	unsigned int i;
+	int r;
+
+	chain_clear(chain);
+	if (n > CHAIN_MAX) {
+		verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+			    "the %s sent %u certificates; at most %d are read", word, n, CHAIN_MAX);
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		r = gnutls_x509_crt_init(&chain->cert[i]);
+		if (r < 0) {
+			verdict_set(v, HS_INTERNAL, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+			return;
+		}
+		chain->n = i + 1;
+		r = gnutls_x509_crt_import(chain->cert[i], &der[i], GNUTLS_X509_FMT_DER);
+		if (r < 0) {
+			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+				    "certificate %u of the %s cannot be read: %s", i + 1, word,
+				    gnutls_strerror(r));
+			return;
+		}
+		if (key_too_dear(chain->cert[i])) {
+			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+				    "certificate %u of the %s has a key above the limit (modulus of "
+				    "%d bits, exponent of %d bytes)", i + 1, word, RSA_BITS_MAX,
+				    RSA_EXPONENT_MAX);
+			return;
+		}
+	}
+}
+
+void chain_clear(struct chain *chain)
+{
+	unsigned int i;
+
+	for (i = 0; i < chain->n; i++)
+		gnutls_x509_crt_deinit(chain->cert[i]);
+	chain->n = 0;
+}
+
+static void build_path(struct path *path, const struct chain *chain, struct trust *trust)
+{
+	bool used[CHAIN_MAX] = { true };
+	gnutls_x509_crt_t last = chain->cert[0];
+	unsigned int i;
+
+	path->cert[0] = last;
+	path->n = 1;
+	path->anchor = NULL;
+	for (;;) {
+		if (gnutls_x509_trust_list_get_issuer(trust_list(trust), last, &path->anchor,
+						      GNUTLS_TL_GET_COPY) == 0)
+			return;
+		path->anchor = NULL;
+		for (i = 1; i < chain->n; i++)
+			if (!used[i] && gnutls_x509_crt_check_issuer(last, chain->cert[i]))
+				break;
+		if (i == chain->n)
+			return;
+		used[i] = true;
+		last = chain->cert[i];
+		path->cert[path->n++] = last;
+	}
+}
+
+/* "the server's certificate", 'the certificate "CN=..." of its chain'. @i == n: the anchor. */
+static const char *who(const struct check *c, unsigned int i, char dst[WHO_TEXT])
+{
+	char dn[DN_TEXT];
+
+	if (i == 0)
+		snprintf(dst, WHO_TEXT, "the %s's certificate", c->peer);
+	else if (i < c->path.n)
+		snprintf(dst, WHO_TEXT, "the certificate \"%s\" in the %s's chain",
+			 cert_subject(c->path.cert[i], dn, sizeof(dn)), c->peer);
+	else
+		snprintf(dst, WHO_TEXT, "the trusted issuer \"%s\" of the %s's certificate",
+			 cert_subject(c->path.anchor, dn, sizeof(dn)), c->peer);
+	return dst;
+}
+
+/* The certificate that issued number @i of the path; NULL: not known. */
+static gnutls_x509_crt_t issuer_of(const struct check *c, unsigned int i)
+{
+	return i + 1 < c->path.n ? c->path.cert[i + 1] : c->path.anchor;
+}
+
+static void explain_no_anchor(const struct check *c)
+{
+	unsigned int last = c->path.n - 1;
+	char dn[DN_TEXT], name[WHO_TEXT];
+
+	if (gnutls_x509_crt_check_issuer(c->path.cert[last], c->path.cert[last]))
+		verdict_set(c->v, HS_CERT_UNKNOWN_ISSUER, GNUTLS_A_UNKNOWN_CA,
+			    "%s is signed by itself and is not in %s", who(c, last, name),
+			    trust_name(c->trust));
+	else
+		verdict_set(c->v, HS_CERT_UNKNOWN_ISSUER, GNUTLS_A_UNKNOWN_CA,
+			    "the issuer \"%s\" of %s is not in %s",
+			    cert_issuer(c->path.cert[last], dn, sizeof(dn)), who(c, last, name),
+			    trust_name(c->trust));
+}
+
+static bool key_is_weak(gnutls_x509_crt_t cert, char *dst, size_t size)
+{
+	unsigned int bits = 0;
+	int pk = gnutls_x509_crt_get_pk_algorithm(cert, &bits);
+
+	if (pk < 0 || gnutls_pk_bits_to_sec_param((gnutls_pk_algorithm_t)pk, bits) >=
+		      GNUTLS_SEC_PARAM_MEDIUM)
+		return false;
+	snprintf(dst, size, "%s with %u bits", gnutls_pk_get_name((gnutls_pk_algorithm_t)pk), bits);
+	return true;
+}
+
+static void explain_weak(const struct check *c, unsigned int i)
+{
+	gnutls_x509_crt_t issuer = issuer_of(c, i);
+	char name[WHO_TEXT], key[64];
+	int sign;
+
+	if (key_is_weak(c->path.cert[i], key, sizeof(key))) {
+		verdict_set(c->v, HS_CERT_WEAK, GNUTLS_A_INSUFFICIENT_SECURITY,
+			    "%s has too weak a key: %s", who(c, i, name), key);
+		return;
+	}
+	if (issuer && key_is_weak(issuer, key, sizeof(key))) {
+		verdict_set(c->v, HS_CERT_WEAK, GNUTLS_A_INSUFFICIENT_SECURITY,
+			    "%s has too weak a key: %s", who(c, i + 1, name), key);
+		return;
+	}
+	sign = gnutls_x509_crt_get_signature_algorithm(c->path.cert[i]);
+	verdict_set(c->v, HS_CERT_WEAK, GNUTLS_A_INSUFFICIENT_SECURITY,
+		    "%s is signed with an algorithm that is no longer accepted: %s", who(c, i, name),
+		    sign >= 0 ? gnutls_sign_get_name((gnutls_sign_algorithm_t)sign) : "unknown");
+}
+
+/* One certificate against its issuer, dates left aside. */
+static void explain_link(const struct check *c, unsigned int i)
+{
+	gnutls_x509_crt_t issuer = issuer_of(c, i);
+	char name[WHO_TEXT], dn[DN_TEXT];
+	unsigned int status = 0;
+
+	if (!issuer || gnutls_x509_crt_verify(c->path.cert[i], &issuer, 1, VERIFY_FLAGS |
+					      GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status) < 0)
+		return;
+	cert_issuer(c->path.cert[i], dn, sizeof(dn));
+	who(c, i, name);
+	/* An algorithm that is not allowed fails its signature check, too. */
+	if (status & GNUTLS_CERT_INSECURE_ALGORITHM)
+		explain_weak(c, i);
+	else if (status & GNUTLS_CERT_SIGNER_NOT_CA)
+		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+			    "the issuer \"%s\" of %s is not a certificate authority", dn, name);
+	else if (status & (GNUTLS_CERT_SIGNATURE_FAILURE | GNUTLS_CERT_SIGNER_NOT_FOUND))
+		verdict_set(c->v, i + 1 == c->path.n ? HS_CERT_UNKNOWN_ISSUER : HS_CERT_INVALID,
+			    i + 1 == c->path.n ? GNUTLS_A_UNKNOWN_CA : GNUTLS_A_BAD_CERTIFICATE,
+			    "%s is not signed by the certificate of its issuer \"%s\" that is in %s",
+			    name, dn, i + 1 == c->path.n ? trust_name(c->trust) : "its chain");
+	else if (status & GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE)
+		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+			    "the issuer \"%s\" of %s was not allowed to issue it", dn, name);
+	else if (status & GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS)
+		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
+			    "%s or its issuer has a critical extension that is not understood", name);
+}
+
+static void check_time(const struct check *c, unsigned int i, gnutls_x509_crt_t cert)
+{
+	time_t from = gnutls_x509_crt_get_activation_time(cert);
+	time_t until = gnutls_x509_crt_get_expiration_time(cert);
+	char name[WHO_TEXT], when[48];
+
+	if (from > c->now)
+		verdict_set(c->v, HS_CERT_NOT_YET_VALID, GNUTLS_A_CERTIFICATE_EXPIRED,
+			    "%s is not valid before %s: is the clock right?", who(c, i, name),
+			    time_text(from, when, sizeof(when)));
+	else if (until < c->now)
+		verdict_set(c->v, HS_CERT_EXPIRED, GNUTLS_A_CERTIFICATE_EXPIRED, "%s expired on %s",
+			    who(c, i, name), time_text(until, when, sizeof(when)));
+}
+
+static void explain(const struct check *c, unsigned int status)
+{
+	gnutls_datum_t text = { NULL, 0 };
+	unsigned int i;
+
+	if (!c->path.anchor && (status & GNUTLS_CERT_SIGNER_NOT_FOUND))
+		explain_no_anchor(c);
+	for (i = 0; i < c->path.n; i++)
+		explain_link(c, i);
+	for (i = 0; i < c->path.n; i++)
+		check_time(c, i, c->path.cert[i]);
+	if (c->path.anchor)
+		check_time(c, c->path.n, c->path.anchor);
+	if (status & GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE)
+		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+			    "an issuer of the %s's certificate was not allowed to issue it: name or "
+			    "path length constraint", c->peer);
+	if (c->v->outcome != HS_OK)
+		return;
+	gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
+	verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+		    "the %s's certificate is not valid: %s", c->peer,
+		    text.data ? (const char *)text.data : "no reason given");
+	gnutls_free(text.data);
+}
+
+static void check_path(struct check *c)
+{
+	unsigned int status = 0;
+	int r;
+
+	r = gnutls_x509_trust_list_verify_crt2(trust_list(c->trust), c->path.cert, c->path.n, NULL,
+					       0, VERIFY_FLAGS, &status, NULL);
+	if (r < 0)
+		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+			    "the %s's certificate cannot be verified: %s", c->peer,
+			    gnutls_strerror(r));
+	else if (status != 0)
+		explain(c, status);
+}
+
+static void check_revocation(struct check *c)
+{
+	char name[WHO_TEXT];
+	unsigned int i;
+
+	for (i = 0; i < c->path.n; i++)
+		trust_check_revocation(c->trust, c->path.cert[i], issuer_of(c, i), c->now,
+				       who(c, i, name), c->v);
+}
+
+/* Absent means any (RFC 5280 4.2.1.12); RFC 9289 5.2.1 has purposes of its own. */
+static bool purpose_ok(gnutls_x509_crt_t cert, enum hs_role peer)
+{
+	static const char *const accepted[HS_N_ROLES][2] = {
+		[HS_CLIENT] = { GNUTLS_KP_TLS_WWW_CLIENT, "1.3.6.1.5.5.7.3.33" },
+		[HS_SERVER] = { GNUTLS_KP_TLS_WWW_SERVER, "1.3.6.1.5.5.7.3.34" },
+	};
+	char oid[128];
+	size_t size;
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < PURPOSES_MAX; i++) {
+		size = sizeof(oid);
+		r = gnutls_x509_crt_get_key_purpose_oid(cert, i, oid, &size, NULL);
+		if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+			return i == 0;
+		if (r == GNUTLS_E_SHORT_MEMORY_BUFFER)
+			continue;
+		if (r < 0)
+			return false;
+		if (strcmp(oid, GNUTLS_KP_ANY) == 0 || strcmp(oid, accepted[peer][0]) == 0 ||
+		    strcmp(oid, accepted[peer][1]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* An intermediate authority with purposes may issue for these only, as everybody handles it. */
+static void check_purpose(struct check *c, enum hs_role peer)
+{
+	char name[WHO_TEXT];
+	unsigned int i;
+
+	for (i = 0; i < c->path.n; i++)
+		if (!purpose_ok(c->path.cert[i], peer))
+			verdict_set(c->v, HS_CERT_PURPOSE, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
+				    "%s is not for a TLS %s: its extended key usage says other things",
+				    who(c, i, name), c->peer);
+}
+
+static int read_names(gnutls_x509_crt_t cert, gnutls_subject_alt_names_t names)
+{
+	gnutls_datum_t ext = { NULL, 0 };
+	unsigned int critical;
+	int r;
+
+	r = gnutls_x509_crt_get_extension_by_oid2(cert, GNUTLS_X509EXT_OID_SAN, 0, &ext, &critical);
+	if (r < 0)
+		return r;
+	r = gnutls_x509_ext_import_subject_alt_names(&ext, names, 0);
+	gnutls_free(ext.data);
+	return r;
+}
+
+/* "DNS:host" or "IP:addr"; "" for a name of another kind. */
+static char *san_text(unsigned int type, const gnutls_datum_t *san, char *dst, size_t size)
+{
+	struct peername address;
+	char quoted[HS_NAME_MAX];
+
+	dst[0] = '\0';
+	if (type == GNUTLS_SAN_DNSNAME)
+		snprintf(dst, size, "DNS:%s", text_quote(quoted, sizeof(quoted), san->data,
+							 san->size));
+	else if (type == GNUTLS_SAN_IPADDRESS &&
+		 peername_from_bytes(san->data, san->size, &address) == 0)
+		snprintf(dst, size, "IP:%s", address.name);
+	return dst;
+}
+
+static bool san_matches(unsigned int type, const gnutls_datum_t *san, const struct peername *want)
+{
+	if (type == GNUTLS_SAN_DNSNAME)
+		return peername_match_dns(want, (const char *)san->data, san->size);
+	if (type == GNUTLS_SAN_IPADDRESS)
+		return peername_match_ip(want, san->data, san->size);
+	return false;
+}
+
+/* Looks through all names; @list gets as many as there is room for. */
+static bool find_name(gnutls_subject_alt_names_t names, const struct peername *want,
+		      char matched[HS_NAME_MAX], char *list, size_t list_size)
+{
+	char text[HS_NAME_MAX + 8];
+	size_t used = 0, need;
+	gnutls_datum_t san;
+	unsigned int i, type;
+	bool full = false;
+
+	list[0] = '\0';
+	for (i = 0; gnutls_subject_alt_names_get(names, i, &type, &san, NULL) == 0; i++) {
+		san_text(type, &san, text, sizeof(text));
+		if (san_matches(type, &san, want)) {
+			text_copy(matched, HS_NAME_MAX, text);
+			return true;
+		}
+		if (text[0] == '\0' || full)
+			continue;
+		need = strlen(text) + (used ? 2 : 0);
+		full = used + need + sizeof(", ...") > list_size;
+		used += (size_t)snprintf(list + used, list_size - used, "%s%s", used ? ", " : "",
+					 full ? "..." : text);
+	}
+	return false;
+}
+
+static void check_name(struct check *c, const struct peername *want, char matched[HS_NAME_MAX])
+{
+	gnutls_subject_alt_names_t names;
+	char list[200] = "";
+
+	if (gnutls_subject_alt_names_init(&names) < 0) {
+		verdict_set(c->v, HS_INTERNAL, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+		return;
+	}
+	if (read_names(c->path.cert[0], names) < 0 ||
+	    !find_name(names, want, matched, list, sizeof(list))) {
+		if (list[0])
+			verdict_set(c->v, HS_CERT_NAME, GNUTLS_A_BAD_CERTIFICATE,
+				    "the %s's certificate is for %s, not for %s", c->peer, list,
+				    want->name);
+		else
+			verdict_set(c->v, HS_CERT_NAME, GNUTLS_A_BAD_CERTIFICATE,
+				    "the %s's certificate has no DNS name or IP address "
+				    "(subjectAltName), so it is not for %s", c->peer, want->name);
+	}
+	gnutls_subject_alt_names_deinit(names);
+}
+
+void chain_verify(const struct chain *chain, enum hs_role peer, struct trust *trust,
+		  const struct peername *want, char matched[HS_NAME_MAX], struct verdict *v)
+{
+	struct check c = { .trust = trust, .peer = peer_word(peer), .now = time(NULL), .v = v };
+
+	build_path(&c.path, chain, trust);
+	check_path(&c);
+	if (v->outcome == HS_OK)
+		check_revocation(&c);
+	if (v->outcome == HS_OK)
+		check_purpose(&c, peer);
+	if (v->outcome == HS_OK && want)
+		check_name(&c, want, matched);
+	if (c.path.anchor)
+		gnutls_x509_crt_deinit(c.path.anchor);
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A job's socket is shared with the monitor and with the kernel's consumer:
+ * closing our descriptor does not take it out of epoll, and leaving it open
+ * keeps the connection from ending. So the event source goes first, then the
+ * descriptor, then the result is sent.
+ */
+#include "tlshd/worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <systemd/sd-event.h>
+
+#include "common/channel.h"
+#include "common/child.h"
+#include "common/cleanup.h"
+#include "common/demote.h"
+#include "tlshd/worker/session.h"
+#include "tlshd/worker/signer.h"
+
+#define BATCH 32	/* jobs taken before those that run get their turn */
+#define USEC_PER_MSEC UINT64_C(1000)
+
+struct worker {
+	int monitor, keeper;	/* channels */
+	struct log log;
+	sd_event *event;
+	struct engine *engine;
+	struct job *jobs;
+	bool draining;
+};
+
+struct job {
+	struct worker *worker;
+	struct job *next, **prev;	/* prev: what points to us */
+	struct session *session;
+	uint64_t id;
+	int fd;
+	sd_event_source *io, *timer;
+};
+
+static void job_free(struct job *job)
+{
+	*job->prev = job->next;
+	if (job->next)
+		job->next->prev = job->prev;
+	sd_event_source_disable_unref(job->io);
+	sd_event_source_disable_unref(job->timer);
+	session_free(job->session);
+	fd_close(job->fd);
+	free(job);
+}
+
+static int end_if_drained(struct worker *w)
+{
+	return w->draining && !w->jobs ? sd_event_exit(w->event, EX_OK) : 0;
+}
+
+/* Frees @job, which may be NULL, and reports. Returns a negative errno when the monitor has gone. */
+static int finish(struct worker *w, struct job *job, uint64_t id, const struct hs_result *result)
+{
+	struct wire_message msg = { .type = WIRE_RESULT, .result = *result };
+	int r;
+
+	msg.result.id = id;
+	if (job)
+		job_free(job);
+	r = child_send(w->monitor, &msg);
+	return r < 0 ? r : end_if_drained(w);
+}
+
+static int run(struct job *job)
+{
+	struct hs_result result = { 0 };
+
+	switch (session_step(job->session, &result)) {
+	case SESSION_WANT_READ:
+		return sd_event_source_set_io_events(job->io, EPOLLIN);
+	case SESSION_WANT_WRITE:
+		return sd_event_source_set_io_events(job->io, EPOLLOUT);
+	case SESSION_ENDED:
+		break;
+	}
+	return finish(job->worker, job, job->id, &result);
+}
+
+static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *ctx)
+{
+	return run(ctx);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct job *job = ctx;
+	struct hs_result result = { 0 };
+
+	session_timeout(job->session, &result);
+	return finish(job->worker, job, job->id, &result);
+}
+
+static int start_job(struct worker *w, const struct hs_job *what, int fd)
+{
+	struct hs_result result = { .outcome = HS_INTERNAL, .reason = "the worker is out of memory" };
+	struct job *job = calloc(1, sizeof(*job));
+	int r;
+
+	if (!job) {
+		fd_close(fd);
+		return finish(w, NULL, what->id, &result);
+	}
+	job->worker = w;
+	job->id = what->id;
+	job->fd = fd;
+	job->next = w->jobs;
+	job->prev = &w->jobs;
+	if (job->next)
+		job->next->prev = &job->next;
+	w->jobs = job;
+
+	r = session_new(&job->session, w->engine, what, fd);
+	if (r >= 0)
+		r = sd_event_add_io(w->event, &job->io, fd, EPOLLIN, on_socket, job);
+	if (r >= 0)
+		r = sd_event_add_time_relative(w->event, &job->timer, CLOCK_MONOTONIC,
+					       what->timeout_ms * USEC_PER_MSEC, 1,
+					       on_deadline, job);
+	if (r < 0) {
+		snprintf(result.reason, sizeof(result.reason), "the handshake could not be set up: %s",
+			 strerror(-r));
+		return finish(w, job, what->id, &result);
+	}
+	return run(job);
+}
+
+static void cancel_job(struct worker *w, uint64_t id)
+{
+	for (struct job *job = w->jobs; job; job = job->next) {
+		if (job->id == id) {
+			job_free(job);
+			return;
+		}
+	}
+}
+
+static int on_monitor(sd_event_source *source, int channel, uint32_t revents, void *ctx)
+{
+	struct worker *w = ctx;
+	struct wire_message msg;
+
+	for (unsigned int i = 0; i < BATCH; i++) {
+		CLEANUP_FD int fd = -1;
+		int r = channel_recv(channel, &msg, &fd);
+
+		if (r == -EAGAIN)
+			break;
+		if (r == 0 && msg.type == WIRE_JOB && fd >= 0)
+			r = start_job(w, &msg.job, TAKE_FD(fd));
+		else if (r == 0 && msg.type == WIRE_CANCEL)
+			cancel_job(w, msg.cancel);
+		else if (r == 0 && msg.type == WIRE_DRAIN)
+			w->draining = true;
+		else if (r == 0)
+			r = -EBADMSG;
+		if (r < 0)
+			return sd_event_exit(w->event, r == -EPIPE ? EX_OK : EX_IOERR);
+	}
+	return end_if_drained(w);
+}
+
+/* The keeper speaks only when asked: anything else is its end. */
+static int on_keeper(sd_event_source *source, int channel, uint32_t revents, void *ctx)
+{
+	struct worker *w = ctx;
+
+	return sd_event_exit(w->event, EX_IOERR);
+}
+
+static void use_file(struct engine_config *config, const struct child_file *f)
+{
+	struct engine_role *role = &config->role[f->what.role];
+	/* An empty file is configured all the same: not NULL, or the system's store would take its place. */
+	struct engine_file ef = {
+		.data = f->data ? f->data : "", .size = f->size, .label = f->what.label,
+	};
+
+	switch (f->what.use) {
+	case WIRE_FILE_TRUSTSTORE:
+		role->truststore = ef;
+		break;
+	case WIRE_FILE_CRL:
+		role->crl = ef;
+		break;
+	case WIRE_FILE_CERTIFICATE:
+		role->certificate[f->what.identity] = ef;
+		break;
+	default:
+		break;
+	}
+}
+
+static int load(struct worker *w, char *reason, size_t size)
+{
+	struct engine_config config = {
+		.log = &w->log, .sign = signer_sign, .sign_ctx = &w->keeper,
+	};
+	struct child_files files;
+	int r = child_receive_files(w->monitor, &files);
+
+	if (r < 0) {
+		snprintf(reason, size, "the worker was not told what to load: %s", strerror(-r));
+		return r;
+	}
+	for (size_t i = 0; i < files.n; i++)
+		use_file(&config, &files.file[i]);
+	config.ciphers = files.start.ciphers;
+	config.debug = files.start.tls_debug;
+	w->log.level = files.start.log_level;
+	r = engine_new(&w->engine, &config, reason, size);
+	child_files_free(&files);
+	return r;
+}
+
+static int serve(struct worker *w)
+{
+	int r = sd_event_new(&w->event);
+
+	if (r >= 0)
+		r = sd_event_add_io(w->event, NULL, w->monitor, EPOLLIN, on_monitor, w);
+	if (r >= 0)
+		r = sd_event_add_io(w->event, NULL, w->keeper, 0, on_keeper, w);
+	if (r >= 0)
+		r = child_report_start(w->monitor, NULL);
+	if (r >= 0)
+		r = sd_event_loop(w->event);
+	while (w->jobs)
+		job_free(w->jobs);
+	sd_event_unref(w->event);
+	return r < 0 ? EX_IOERR : r;
+}
+
+int worker_main(uid_t uid, gid_t gid)
+{
+	struct worker w = { .monitor = CHILD_FD_MONITOR, .keeper = CHILD_FD_PEER };
+	char reason[LOG_TEXT_MAX];
+	const char *step;
+	int r;
+
+	signal(SIGPIPE, SIG_IGN);
+	w.log = (struct log){ .level = LOG_INFO, .sink = log_sink_channel, .ctx = &w.monitor };
+	r = demote(uid, gid, 0, &step);
+	if (r < 0) {
+		snprintf(reason, sizeof(reason), "a worker could not give up its privileges: %s: %s",
+			 step, strerror(-r));
+		child_report_start(w.monitor, reason);
+		return EX_OSERR;
+	}
+	if (load(&w, reason, sizeof(reason)) < 0) {
+		child_report_start(w.monitor, reason);
+		return EX_CONFIG;
+	}
+	r = serve(&w);
+	engine_free(w.engine);
+	return r;
+}
