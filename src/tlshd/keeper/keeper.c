@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tlshd/keeper/keeper.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <systemd/sd-event.h>
+
+#include "common/channel.h"
+#include "common/child.h"
+#include "common/cleanup.h"
+#include "common/demote.h"
+#include "tlshd/keeper/key.h"
+
+struct keeper {
+	int monitor, worker;	/* channels */
+	struct log log;
+	sd_event *event;
+	struct key *keys[HS_N_ROLES][HS_N_IDENTITIES];
+};
+
+static void answer(struct keeper *k, const struct wire_sign *request, struct wire_signed *ret)
+{
+	const struct key *key = k->keys[request->role][request->identity];
+	int r = -ENOKEY;
+
+	if (key)
+		r = key_sign(key, request->algorithm, request->data, request->len,
+			     ret->signature, sizeof(ret->signature));
+	ret->job = request->job;
+	ret->error = r < 0 ? -r : 0;
+	ret->len = r < 0 ? 0 : r;
+	if (r < 0)
+		log_error(&k->log, "no signature with %s: %s", request->algorithm, strerror(-r));
+}
+
+static int on_worker(sd_event_source *source, int channel, uint32_t revents, void *ctx)
+{
+	struct keeper *k = ctx;
+	struct wire_message msg, reply = { .type = WIRE_SIGNED };
+	CLEANUP_FD int stray = -1;
+	int r = channel_recv(channel, &msg, &stray);
+
+	if (r == -EAGAIN)
+		return 0;
+	if (r == 0 && (msg.type != WIRE_SIGN || stray >= 0))
+		r = -EBADMSG;
+	if (r == 0) {
+		answer(k, &msg.sign, &reply.signed_);
+		r = child_send(channel, &reply);
+	}
+	/* Without its worker a keeper has no use; a worker that breaks the rules loses its keys. */
+	return r < 0 ? sd_event_exit(k->event, r == -EPIPE ? EX_OK : EX_IOERR) : 0;
+}
+
+/* After the start the monitor says nothing more: this is its end. */
+static int on_monitor(sd_event_source *source, int channel, uint32_t revents, void *ctx)
+{
+	struct keeper *k = ctx;
+
+	return sd_event_exit(k->event, EX_OK);
+}
+
+static const struct child_file *certificate_of(const struct child_files *files,
+					       const struct wire_file *key)
+{
+	for (size_t i = 0; i < files->n; i++) {
+		const struct wire_file *what = &files->file[i].what;
+
+		if (what->use == WIRE_FILE_CERTIFICATE && what->role == key->role &&
+		    what->identity == key->identity)
+			return &files->file[i];
+	}
+	return NULL;
+}
+
+static int load_key(struct keeper *k, const struct child_files *files,
+		    const struct child_file *file, char *reason, size_t size)
+{
+	const struct wire_file *what = &file->what;
+	const struct child_file *cert = certificate_of(files, what);
+	CLEANUP(key_freep) struct key *key = NULL;
+	int r;
+
+	if (!cert) {
+		snprintf(reason, size, "%s: a private key without a certificate", what->label);
+		return -EINVAL;
+	}
+	r = key_load(&key, file->fd, what->url, what->label, reason, size);
+	if (r < 0)
+		return r;
+	r = key_check_certificate(key, cert->data, cert->size, what->label, cert->what.label,
+				  reason, size);
+	if (r < 0)
+		return r;
+	key_free(k->keys[what->role][what->identity]);
+	k->keys[what->role][what->identity] = TAKE_PTR(key);
+	return 0;
+}
+
+static int load(struct keeper *k, char *reason, size_t size)
+{
+	struct child_files files;
+	int r = child_receive_files(k->monitor, &files);
+
+	if (r < 0) {
+		snprintf(reason, size, "the keeper was not told what to load: %s", strerror(-r));
+		return r;
+	}
+	k->log.level = files.start.log_level;
+	for (size_t i = 0; r == 0 && i < files.n; i++) {
+		if (files.file[i].what.use == WIRE_FILE_PRIVATE_KEY)
+			r = load_key(k, &files, &files.file[i], reason, size);
+	}
+	child_files_free(&files);
+	return r;
+}
+
+static int serve(struct keeper *k)
+{
+	int r = sd_event_new(&k->event);
+
+	if (r >= 0)
+		r = sd_event_add_io(k->event, NULL, k->monitor, EPOLLIN, on_monitor, k);
+	if (r >= 0)
+		r = sd_event_add_io(k->event, NULL, k->worker, EPOLLIN, on_worker, k);
+	if (r >= 0)
+		r = child_report_start(k->monitor, NULL);
+	if (r >= 0)
+		r = sd_event_loop(k->event);
+	sd_event_unref(k->event);
+	return r < 0 ? EX_IOERR : r;
+}
+
+int keeper_main(uid_t uid, gid_t gid)
+{
+	struct keeper k = { .monitor = CHILD_FD_MONITOR, .worker = CHILD_FD_PEER };
+	char reason[LOG_TEXT_MAX];
+	const char *step;
+	int r;
+
+	signal(SIGPIPE, SIG_IGN);
+	k.log = (struct log){ .level = LOG_INFO, .sink = log_sink_channel, .ctx = &k.monitor };
+	r = demote(uid, gid, DEMOTE_LOCK_MEMORY, &step);
+	if (r < 0) {
+		snprintf(reason, sizeof(reason), "a keeper could not give up its privileges: %s: %s",
+			 step, strerror(-r));
+		child_report_start(k.monitor, reason);
+		return EX_OSERR;
+	}
+	if (load(&k, reason, sizeof(reason)) < 0) {
+		child_report_start(k.monitor, reason);
+		return EX_CONFIG;
+	}
+	r = serve(&k);
+	for (unsigned int role = 0; role < HS_N_ROLES; role++) {
+		for (unsigned int i = 0; i < HS_N_IDENTITIES; i++)
+			key_free(k.keys[role][i]);
+	}
+	return r;
+}

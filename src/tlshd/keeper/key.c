@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A private key and the only thing done with it: the signature of a TLS 1.3
+ * CertificateVerify. Who asks may be in a stranger's hands, so what is signed is looked
+ * at: its prefix of 64 blanks and the context string exist so that such a
+ * signature can never stand for anything else (RFC 8446 4.4.3).
+ *
+ * The file's bytes pass through locked memory that is wiped. The library's own
+ * copy of the key is in its heap: it wipes that when the key is freed, but only a
+ * process that locks all its memory (mlockall) keeps it from being swapped.
+ */
+#include "tlshd/keeper/key.h"
+
+#include <errno.h>
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/secret.h"
+
+#define KEY_FILE_MAX (256u << 10)	/* bytes */
+#define BLANKS 64			/* RFC 8446 4.4.3 */
+#define CONTEXT_LEN 34			/* with its NUL */
+
+struct key {
+	gnutls_privkey_t key;
+	gnutls_pk_algorithm_t pk;
+	unsigned int bits;
+};
+
+static int read_file(int fd, struct secret **ret, const char *label, char *reason,
+		     size_t reason_size)
+{
+	CLEANUP(secret_freep) struct secret *file = NULL;
+	struct stat st;
+	ssize_t n;
+	int r;
+
+	if (fstat(fd, &st) < 0) {
+		snprintf(reason, reason_size, "%s cannot be read: %s", label, strerror(errno));
+		return -EIO;
+	}
+	if (st.st_size <= 0 || st.st_size > KEY_FILE_MAX) {
+		snprintf(reason, reason_size, "%s is %s: not a private key", label,
+			 st.st_size <= 0 ? "empty" : "too large");
+		return -EBADMSG;
+	}
+	r = secret_new(&file, (size_t)st.st_size);
+	if (r < 0) {
+		snprintf(reason, reason_size, "%s: no locked memory for it: %s (LimitMEMLOCK=, "
+			 "ulimit -l)", label, strerror(-r));
+		return r;
+	}
+	while (file->len < (size_t)st.st_size) {
+		n = pread(fd, file->data + file->len, (size_t)st.st_size - file->len,
+			  (off_t)file->len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		file->len += (size_t)n;
+	}
+	if (file->len < (size_t)st.st_size) {
+		snprintf(reason, reason_size, "%s could not be read whole", label);
+		return -EIO;
+	}
+	*ret = TAKE_PTR(file);
+	return 0;
+}
+
+static bool has_text(const struct secret *file, const char *text)
+{
+	return memmem(file->data, file->len, text, strlen(text)) != NULL;
+}
+
+/* PKCS #8 by its label, the older form by its header (RFC 1421); in DER by trying. */
+static bool is_encrypted(const struct secret *file, int code)
+{
+	return has_text(file, "-----BEGIN ENCRYPTED PRIVATE KEY-----") ||
+	       has_text(file, "Proc-Type: 4,ENCRYPTED") || code == GNUTLS_E_DECRYPTION_FAILED;
+}
+
+static int import_file(struct key *key, const struct secret *file, const char *label,
+		       char *reason, size_t reason_size)
+{
+	const gnutls_datum_t data = { file->data, (unsigned int)file->len };
+	bool pem = has_text(file, "-----BEGIN ");
+	int r;
+
+	r = gnutls_privkey_import_x509_raw(key->key, &data,
+					   pem ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER, NULL, 0);
+	if (r == 0)
+		return 0;
+	if (is_encrypted(file, r))
+		snprintf(reason, reason_size, "%s is encrypted, and nobody is there to type the "
+			 "passphrase: store it decrypted (openssl pkey -in FILE -out FILE) with mode "
+			 "0600", label);
+	else if (pem && !has_text(file, "PRIVATE KEY-----"))
+		snprintf(reason, reason_size, "%s holds no private key", label);
+	else
+		snprintf(reason, reason_size, "%s is not a private key that can be read: %s", label,
+			 gnutls_strerror(r));
+	return is_encrypted(file, r) ? -ENOKEY : -EBADMSG;
+}
+
+static int import_url(struct key *key, const char *url, const char *label, char *reason,
+		      size_t reason_size)
+{
+	int r = gnutls_privkey_import_url(key->key, url, 0);
+
+	if (r == 0)
+		return 0;
+	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
+		 r == GNUTLS_E_PKCS11_PIN_ERROR ?
+		 "it wants a PIN: give pin-source= or pin-value= in the URL" : gnutls_strerror(r));
+	return -ENOKEY;
+}
+
+static bool is_usable(gnutls_pk_algorithm_t pk)
+{
+	const char *name;
+
+	switch (pk) {
+	case GNUTLS_PK_RSA:
+	case GNUTLS_PK_RSA_PSS:
+	case GNUTLS_PK_ECDSA:
+	case GNUTLS_PK_EDDSA_ED25519:
+	case GNUTLS_PK_EDDSA_ED448:
+		return true;
+	default:
+		name = gnutls_pk_get_name(pk);
+		return name && strncmp(name, "ML-DSA", 6) == 0;
+	}
+}
+
+static int import(struct key *key, int fd, const char *url, const char *label, char *reason,
+		  size_t reason_size)
+{
+	CLEANUP(secret_freep) struct secret *file = NULL;
+	int r, pk;
+
+	if (gnutls_privkey_init(&key->key) < 0)
+		return -ENOMEM;
+	if (fd < 0) {
+		r = import_url(key, url, label, reason, reason_size);
+	} else {
+		r = read_file(fd, &file, label, reason, reason_size);
+		if (r == 0)
+			r = import_file(key, file, label, reason, reason_size);
+	}
+	if (r < 0)
+		return r;
+	pk = gnutls_privkey_get_pk_algorithm(key->key, &key->bits);
+	if (pk < 0 || !is_usable((gnutls_pk_algorithm_t)pk)) {
+		snprintf(reason, reason_size, "%s: this kind of key (%s) cannot be used with TLS 1.3",
+			 label, pk < 0 ? "unknown" : gnutls_pk_get_name((gnutls_pk_algorithm_t)pk));
+		return -ENOTSUP;
+	}
+	key->pk = (gnutls_pk_algorithm_t)pk;
+	return 0;
+}
+
+int key_load(struct key **ret, int fd, const char *url, const char *label, char *reason,
+	     size_t reason_size)
+{
+	CLEANUP(key_freep) struct key *key = calloc(1, sizeof(*key));
+	int r;
+
+	snprintf(reason, reason_size, "%s: out of memory", label);
+	if (!key)
+		return -ENOMEM;
+	r = import(key, fd, url, label, reason, reason_size);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(key);
+	return 0;
+}
+
+void key_free(struct key *key)
+{
+	if (!key)
+		return;
+	if (key->key)
+		gnutls_privkey_deinit(key->key);
+	free(key);
+}
+
+/* The public key of the first certificate. */
+static int import_leaf(gnutls_pubkey_t pubkey, const void *chain, size_t size)
+{
+	const gnutls_datum_t data = { (void *)(uintptr_t)chain, (unsigned int)size };
+	bool pem = memmem(chain, size, "-----BEGIN ", 11) != NULL;
+	gnutls_x509_crt_t cert;
+	int r;
+
+	r = gnutls_x509_crt_init(&cert);
+	if (r < 0)
+		return r;
+	r = gnutls_x509_crt_import(cert, &data, pem ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER);
+	if (r == 0)
+		r = gnutls_pubkey_import_x509(pubkey, cert, 0);
+	gnutls_x509_crt_deinit(cert);
+	return r;
+}
+
+static int key_id(gnutls_pubkey_t pubkey, uint8_t id[32])
+{
+	size_t size = 32;
+
+	return gnutls_pubkey_get_key_id(pubkey, GNUTLS_KEYID_USE_SHA256, id, &size);
+}
+
+int key_check_certificate(const struct key *key, const void *chain, size_t size,
+			  const char *key_label, const char *cert_label, char *reason,
+			  size_t reason_size)
+{
+	gnutls_pubkey_t ours = NULL, theirs = NULL;
+	uint8_t our_id[32], their_id[32];
+	int r;
+
+	snprintf(reason, reason_size, "%s: out of memory", cert_label);
+	if (gnutls_pubkey_init(&ours) < 0 || gnutls_pubkey_init(&theirs) < 0) {
+		r = -ENOMEM;
+	} else if (import_leaf(theirs, chain, size) < 0 || key_id(theirs, their_id) < 0) {
+		snprintf(reason, reason_size, "%s holds no certificate that can be read", cert_label);
+		r = -EBADMSG;
+	} else if (gnutls_pubkey_import_privkey(ours, key->key, 0, 0) < 0 ||
+		   key_id(ours, our_id) < 0) {
+		snprintf(reason, reason_size, "%s does not tell its public key", key_label);
+		r = -ENOKEY;
+	} else if (memcmp(our_id, their_id, sizeof(our_id)) != 0) {
+		snprintf(reason, reason_size, "the private key %s does not belong to the first "
+			 "certificate in %s", key_label, cert_label);
+		r = -EKEYREJECTED;
+	} else {
+		r = 0;
+	}
+	if (ours)
+		gnutls_pubkey_deinit(ours);
+	if (theirs)
+		gnutls_pubkey_deinit(theirs);
+	return r;
+}
+
+static bool is_certificate_verify(const uint8_t *data, size_t len)
+{
+	size_t i;
+
+	if (len != BLANKS + CONTEXT_LEN + 32 && len != BLANKS + CONTEXT_LEN + 48)
+		return false;
+	for (i = 0; i < BLANKS; i++)
+		if (data[i] != ' ')
+			return false;
+	return memcmp(data + BLANKS, "TLS 1.3, server CertificateVerify", CONTEXT_LEN) == 0 ||
+	       memcmp(data + BLANKS, "TLS 1.3, client CertificateVerify", CONTEXT_LEN) == 0;
+}
+
+/* RFC 8446 4.2.3: no SHA-1, no PKCS #1 v1.5, and each curve has its own hash. */
+static bool is_allowed(const struct key *key, gnutls_sign_algorithm_t sign)
+{
+	switch (sign) {
+	case GNUTLS_SIGN_RSA_PSS_RSAE_SHA256:
+	case GNUTLS_SIGN_RSA_PSS_RSAE_SHA384:
+	case GNUTLS_SIGN_RSA_PSS_RSAE_SHA512:
+		return key->pk == GNUTLS_PK_RSA;
+	case GNUTLS_SIGN_RSA_PSS_SHA256:
+	case GNUTLS_SIGN_RSA_PSS_SHA384:
+	case GNUTLS_SIGN_RSA_PSS_SHA512:
+		return key->pk == GNUTLS_PK_RSA_PSS;
+	case GNUTLS_SIGN_ECDSA_SECP256R1_SHA256:
+		return key->pk == GNUTLS_PK_ECDSA && key->bits == 256;
+	case GNUTLS_SIGN_ECDSA_SECP384R1_SHA384:
+		return key->pk == GNUTLS_PK_ECDSA && key->bits == 384;
+	case GNUTLS_SIGN_ECDSA_SECP521R1_SHA512:
+		/* The library counts whole bytes. */
+		return key->pk == GNUTLS_PK_ECDSA && key->bits >= 521;
+	case GNUTLS_SIGN_EDDSA_ED25519:
+	case GNUTLS_SIGN_EDDSA_ED448:
+		break;
+	default:
+		if (strncmp(gnutls_sign_get_name(sign), "ML-DSA", 6) != 0)
+			return false;
+	}
+	return gnutls_sign_supports_pk_algorithm(sign, key->pk);
+}
+
+int key_sign(const struct key *key, const char *algorithm, const void *data, size_t len,
+	     void *signature, size_t size)
+{
+	gnutls_datum_t content = { (void *)(uintptr_t)data, (unsigned int)len };
+	gnutls_sign_algorithm_t sign = gnutls_sign_get_id(algorithm);
+	gnutls_datum_t out = { NULL, 0 };
+	int r;
+
+	if (sign == GNUTLS_SIGN_UNKNOWN || !is_allowed(key, sign))
+		return -EINVAL;
+	if (!is_certificate_verify(data, len))
+		return -EPERM;
+	/* The flag: a salt as long as the hash (RFC 8446 4.2.3), whatever the key prefers. */
+	if (gnutls_privkey_sign_data2(key->key, sign, GNUTLS_PRIVKEY_FLAG_RSA_PSS_FIXED_SALT_LENGTH,
+				      &content, &out) < 0)
+		return -EIO;
+	if (out.size > size) {
+		r = -EMSGSIZE;
+	} else {
+		memcpy(signature, out.data, out.size);
+		r = (int)out.size;
+	}
+	gnutls_free(out.data);
+	return r;
+}
