@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tlshd/monitor/monitor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "build-config.h"
+#include "common/cleanup.h"
+#include "common/ktls.h"
+#include "tlshd/monitor/config.h"
+#include "tlshd/monitor/material.h"
+#include "tlshd/monitor/netlink.h"
+#include "tlshd/monitor/pool.h"
+#include "tlshd/monitor/request.h"
+
+#define USEC_PER_SEC UINT64_C(1000000)
+#define STOP_LIMIT (5 * USEC_PER_SEC)	/* for handshakes under way when we are to stop */
+#define EXTEND_EVERY (20 * USEC_PER_SEC)
+#define ALL_CIPHERS ((1u << KTLS_N_CIPHERS) - 1)
+#define DESCRIPTORS_KEPT 128		/* for everything but requests */
+
+struct monitor {
+	const struct monitor_options *options;
+	struct log *log;
+	sd_event *event;
+	struct config *config;		/* in force; NULL until the first workers are ready */
+	struct config *coming;		/* on trial */
+	struct netlink *netlink;
+	struct requests *requests;
+	struct pool *pool;
+	bool joined;			/* in the multicast group */
+	bool serving;			/* READY=1 was sent */
+	bool stopping;
+	sd_event_source *extend, *post, *stop_limit;
+};
+
+static int fatal(struct monitor *m, int status)
+{
+	sd_event_exit(m->event, status);
+	return status;
+}
+
+/* --- the kernel --- */
+
+static void explain_no_family(struct monitor *m, int priority, const char *what_now)
+{
+	log_msg(m->log, priority,
+		"this kernel has no handshake upcall: it needs Linux 6.4 or later with CONFIG_NET_HANDSHAKE=y (and CONFIG_TLS); %s",
+		what_now);
+}
+
+/* Both the group and the workers are there: from now on we answer. */
+static void serve(struct monitor *m)
+{
+	if (!m->joined || !m->config || m->stopping)
+		return;
+	if (!m->serving) {
+		m->serving = true;
+		m->extend = sd_event_source_disable_unref(m->extend);
+		log_notice(m->log, "tlshd " TLSHD_VERSION " is ready: %u workers, configuration %s",
+			   m->config->workers, m->config->path ? m->config->path : "built-in");
+		sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.", m->config->workers);
+	}
+	if (requests_accept(m->requests) == -EPERM) {
+		log_error(m->log, "the kernel lets only CAP_NET_ADMIN of the initial user namespace accept handshakes: run tlshd as root, outside of user namespaces");
+		fatal(m, EX_NOPERM);
+	}
+}
+
+static int on_extend(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	sd_notifyf(false, "EXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=Waiting for the kernel's handshake upcall (CONFIG_NET_HANDSHAKE).",
+		   3 * EXTEND_EVERY);
+	sd_event_source_set_time_relative(source, EXTEND_EVERY);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+/* Returns an exit status, EX_OK to go on. */
+static int join(struct monitor *m)
+{
+	enum netlink_join joined = NETLINK_NO_FAMILY;
+	bool had = m->joined;
+	int r = netlink_join(m->netlink, &joined);
+
+	if (r < 0) {
+		log_error(m->log, "cannot join the kernel's handshake group: %s", strerror(-r));
+		return had || m->options->wait ? EX_OK : EX_OSERR;
+	}
+	m->joined = joined == NETLINK_JOINED;
+	if (m->joined || (!had && m->extend))
+		return EX_OK;
+	if (had) {
+		log_warn(m->log, "the kernel's handshake upcall has gone; waiting for its return");
+		sd_notify(false, "STATUS=The kernel's handshake upcall has gone; waiting for its return.");
+		return EX_OK;
+	}
+	if (!m->options->wait) {
+		explain_no_family(m, LOG_ERR, "start with --wait to stay until it appears");
+		return EX_UNAVAILABLE;
+	}
+	explain_no_family(m, LOG_NOTICE, "waiting for it, as --wait asks");
+	r = sd_event_add_time_relative(m->event, &m->extend, CLOCK_MONOTONIC, 0, 0, on_extend, m);
+	return r < 0 ? EX_OSERR : EX_OK;
+}
+
+static int on_netlink(sd_event_source *source, int fd, uint32_t revents, void *ctx)
+{
+	struct monitor *m = ctx;
+	enum netlink_events events = netlink_events(m->netlink);
+
+	if (events & NETLINK_FAMILY)
+		join(m);
+	if (events)
+		serve(m);
+	return 0;
+}
+
+/*
+ * Which ciphers the kernel can do. This also loads the modules, once, here,
+ * where a handshake does not wait for it.
+ */
+static int probe_ciphers(struct monitor *m, uint32_t *ret)
+{
+	uint32_t mask = 0;
+	int r = ktls_probe(&mask);
+
+	if (r < 0) {
+		log_warn(m->log, "cannot try the kernel's TLS on the loopback interface (%s): assuming that it has every cipher",
+			 strerror(-r));
+		*ret = ALL_CIPHERS;
+		return EX_OK;
+	}
+	if (!mask) {
+		log_error(m->log, "this kernel cannot encrypt TLS 1.3 records: it needs CONFIG_TLS and the module \"tls\" (modprobe tls)");
+		return EX_UNAVAILABLE;
+	}
+	for (unsigned int i = 0; i < KTLS_N_CIPHERS; i++) {
+		if (!(mask & 1u << i))
+			log_notice(m->log, "this kernel does not have %s for TLS: it is not offered",
+				   ktls_cipher_name(i));
+	}
+	*ret = mask;
+	return EX_OK;
+}
+
+/* --- configuration --- */
+
+struct loaded {
+	struct config *config;
+	struct material *material;
+};
+
+static void loaded_clear(struct loaded *loaded)
+{
+	config_free(loaded->config);
+	material_free(loaded->material);
+}
+
+/* The configuration and all files it names. Returns 0, or a negative errno with @reason. */
+static int load(struct monitor *m, struct loaded *ret, char *reason, size_t size)
+{
+	int r = config_load(&ret->config, m->options->config_path, m->log, reason, size);
+
+	return r < 0 ? r : material_open(&ret->material, ret->config, reason, size);
+}
+
+/* Starts workers with what was loaded, and takes it over. Returns as load(). */
+static int try_config(struct monitor *m, struct loaded *loaded, char *reason, size_t size)
+{
+	int r = pool_reload(m->pool, loaded->config, TAKE_PTR(loaded->material));
+
+	if (r < 0) {
+		snprintf(reason, size, "cannot start the workers: %s", strerror(-r));
+		return r;
+	}
+	config_free(m->coming);
+	m->coming = TAKE_PTR(loaded->config);
+	return 0;
+}
+
+static void adopt(struct monitor *m)
+{
+	struct rlimit nofile = { .rlim_cur = REQUESTS_MAX };
+	unsigned int max;
+
+	config_free(m->config);
+	m->config = TAKE_PTR(m->coming);
+	m->log->level = m->config->log_level;
+	netlink_set_debug(m->config->netlink_debug);
+	getrlimit(RLIMIT_NOFILE, &nofile);
+	max = m->config->max_handshakes;
+	if (nofile.rlim_cur < max + DESCRIPTORS_KEPT) {
+		max = nofile.rlim_cur > 2 * DESCRIPTORS_KEPT ?
+			nofile.rlim_cur - DESCRIPTORS_KEPT : DESCRIPTORS_KEPT;
+		log_notice(m->log, "max_handshakes is lowered to %u: the limit on open files (LimitNOFILE=) allows no more",
+			 max);
+	}
+	requests_set_limits(m->requests, max, m->config->delay_done);
+}
+
+static void keep_former(struct monitor *m, const char *reason)
+{
+	log_error(m->log, "%s; the former configuration stays in force", reason);
+	sd_notify(false, "READY=1\nSTATUS=The last reload failed; the former configuration stays in force.");
+}
+
+static void on_reloaded(void *ctx, int error, const char *reason)
+{
+	struct monitor *m = ctx;
+
+	if (error < 0) {
+		config_free(m->coming);
+		m->coming = NULL;
+		if (m->config) {
+			keep_former(m, reason);
+			return;
+		}
+		log_error(m->log, "%s", reason);
+		fatal(m, EX_CONFIG);
+		return;
+	}
+	if (m->options->test_config) {
+		fatal(m, EX_OK);
+		return;
+	}
+	if (m->config) {
+		adopt(m);
+		log_notice(m->log, "the configuration was reloaded");
+		sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.", m->config->workers);
+		return;
+	}
+	adopt(m);
+	serve(m);
+}
+
+static int on_hup(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
+{
+	struct monitor *m = ctx;
+	CLEANUP(loaded_clear) struct loaded loaded = { 0 };
+	char reason[LOG_TEXT_MAX];
+	struct timespec ts;
+
+	if (!m->config || m->stopping)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+		   (uint64_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000);
+	if (load(m, &loaded, reason, sizeof(reason)) < 0 ||
+	    try_config(m, &loaded, reason, sizeof(reason)) < 0)
+		keep_former(m, reason);
+	return 0;
+}
+
+/* --- the end --- */
+
+static int on_post(sd_event_source *source, void *ctx)
+{
+	struct monitor *m = ctx;
+
+	return requests_count(m->requests) ? 0 : sd_event_exit(m->event, EX_OK);
+}
+
+static int on_stop_limit(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct monitor *m = ctx;
+
+	requests_shutdown(m->requests);
+	return sd_event_exit(m->event, EX_OK);
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
+{
+	struct monitor *m = ctx;
+
+	if (m->stopping || !m->requests || !requests_count(m->requests))
+		return sd_event_exit(m->event, EX_OK);
+	/* What is queued in the kernel waits there for our successor. */
+	m->stopping = true;
+	requests_set_limits(m->requests, 0, 0);
+	sd_notify(false, "STOPPING=1\nSTATUS=Finishing the handshakes under way.");
+	log_notice(m->log, "stopping; handshakes under way: %u", requests_count(m->requests));
+	if (sd_event_add_time_relative(m->event, &m->stop_limit, CLOCK_MONOTONIC, STOP_LIMIT, 0,
+				       on_stop_limit, m) < 0 ||
+	    sd_event_add_post(m->event, &m->post, on_post, m) < 0)
+		return sd_event_exit(m->event, EX_OK);
+	return 0;
+}
+
+/* --- the beginning --- */
+
+static const struct pool_callbacks callbacks;
+
+static int setup_events(struct monitor *m)
+{
+	sigset_t mask;
+	int r;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	signal(SIGPIPE, SIG_IGN);
+
+	r = sd_event_new(&m->event);
+	if (r >= 0)
+		r = sd_event_add_signal(m->event, NULL, SIGTERM, on_stop, m);
+	if (r >= 0)
+		r = sd_event_add_signal(m->event, NULL, SIGINT, on_stop, m);
+	if (r >= 0)
+		r = sd_event_add_signal(m->event, NULL, SIGHUP, on_hup, m);
+	if (r >= 0)
+		r = sd_event_set_watchdog(m->event, true);
+	return r;
+}
+
+static void raise_descriptor_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+}
+
+/* Returns an exit status, EX_OK to go on. */
+static int setup_kernel(struct monitor *m, const struct config *config, uint32_t *ret_ciphers)
+{
+	sd_event_source *source;
+	int r, status;
+
+	*ret_ciphers = ALL_CIPHERS;
+	if (m->options->test_config)
+		return EX_OK;
+	r = netlink_open(&m->netlink, m->log);
+	if (r >= 0)
+		netlink_set_debug(config->netlink_debug);
+	if (r >= 0)
+		r = sd_event_add_io(m->event, &source, netlink_fd(m->netlink), EPOLLIN,
+				    on_netlink, m);
+	if (r < 0) {
+		log_error(m->log, "cannot open generic netlink: %s", strerror(-r));
+		return EX_OSERR;
+	}
+	/* The kernel's queue is short: it comes before everything else. */
+	sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT);
+	sd_event_source_set_floating(source, true);
+	sd_event_source_unref(source);
+	status = join(m);
+	return status == EX_OK ? probe_ciphers(m, ret_ciphers) : status;
+}
+
+/* Returns an exit status, EX_OK to go on. */
+static int setup_pool(struct monitor *m, struct loaded *loaded, uint32_t ciphers)
+{
+	char reason[LOG_TEXT_MAX];
+	int r;
+
+	r = requests_new(&m->requests, m->event, m->log, m->netlink);
+	if (r < 0) {
+		log_error(m->log, "out of memory");
+		return EX_OSERR;
+	}
+	r = pool_new(&m->pool, m->event, m->log, ciphers, &callbacks, m, reason, sizeof(reason));
+	if (r < 0) {
+		log_error(m->log, "%s", reason);
+		return r == -ENOENT || r == -EPERM ? EX_NOUSER : EX_OSERR;
+	}
+	requests_set_pool(m->requests, m->pool);
+	if (try_config(m, loaded, reason, sizeof(reason)) < 0) {
+		log_error(m->log, "%s", reason);
+		return EX_OSERR;
+	}
+	return EX_OK;
+}
+
+static int setup(struct monitor *m)
+{
+	CLEANUP(loaded_clear) struct loaded loaded = { 0 };
+	char reason[LOG_TEXT_MAX];
+	uint32_t ciphers;
+	int r, status;
+
+	raise_descriptor_limit();
+	r = setup_events(m);
+	if (r < 0) {
+		log_error(m->log, "cannot set up the event loop: %s", strerror(-r));
+		return EX_OSERR;
+	}
+	if (geteuid() != 0) {
+		log_error(m->log, "tlshd must be started as root: the kernel gives handshakes to CAP_NET_ADMIN only");
+		return EX_NOPERM;
+	}
+	if (load(m, &loaded, reason, sizeof(reason)) < 0) {
+		log_error(m->log, "%s", reason);
+		return EX_CONFIG;
+	}
+	status = setup_kernel(m, loaded.config, &ciphers);
+	return status == EX_OK ? setup_pool(m, &loaded, ciphers) : status;
+}
+
+static void on_result(void *ctx, struct pair *pair, const struct hs_result *result)
+{
+	struct monitor *m = ctx;
+
+	requests_result(m->requests, pair, result);
+}
+
+static void on_died(void *ctx, struct pair *pair, const char *why)
+{
+	struct monitor *m = ctx;
+
+	requests_pair_died(m->requests, pair, why);
+}
+
+static void on_writable(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	requests_dispatch(m->requests);
+}
+
+static const struct pool_callbacks callbacks = {
+	.result = on_result,
+	.died = on_died,
+	.writable = on_writable,
+	.reloaded = on_reloaded,
+};
+
+static void teardown(struct monitor *m)
+{
+	/* The requests first: they tell the pool that they are answered. */
+	requests_free(m->requests);
+	pool_free(m->pool);
+	netlink_close(m->netlink);
+	config_free(m->config);
+	config_free(m->coming);
+	sd_event_source_disable_unref(m->extend);
+	sd_event_source_disable_unref(m->post);
+	sd_event_source_disable_unref(m->stop_limit);
+	sd_event_unref(m->event);
+}
+
+int monitor_run(const struct monitor_options *options, struct log *log)
+{
+	struct monitor m = { .options = options, .log = log };
+	uint64_t ok = 0, failed = 0;
+	int status = setup(&m);
+
+	if (status == EX_OK)
+		status = sd_event_loop(m.event);
+	if (status < 0) {
+		log_error(log, "the event loop failed: %s", strerror(-status));
+		status = EX_OSERR;
+	}
+	if (m.serving) {
+		requests_shutdown(m.requests);
+		requests_totals(m.requests, &ok, &failed);
+		log_notice(log, "stopped after %" PRIu64 " handshakes, %" PRIu64 " of them failed",
+			   ok + failed, failed);
+	}
+	teardown(&m);
+	return status;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The requests taken from the kernel and not yet answered. Each one ends in
+ * exactly one DONE and one log line, by whatever comes first: the worker's
+ * result, its death, the deadline, a refusal, or the daemon's stop.
+ */
+#ifndef TLSHD_MONITOR_REQUEST_H
+#define TLSHD_MONITOR_REQUEST_H
+
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+#include "common/handshake.h"
+#include "common/log.h"
+#include "tlshd/monitor/netlink.h"
+#include "tlshd/monitor/pool.h"
+
+#define REQUESTS_MAX 16384	/* at once; config.h max_handshakes stays below */
+
+struct requests;
+
+/* All pointers are borrowed for the life of the table. Returns 0 or a negative errno. */
+int requests_new(struct requests **ret, sd_event *event, const struct log *log,
+		 struct netlink *netlink);
+/* The table must be empty or its requests are answered with HS_SHUTDOWN. NULL is fine. */
+void requests_free(struct requests *requests);
+
+/* The pool comes after the table, for its callbacks lead here. */
+void requests_set_pool(struct requests *requests, struct pool *pool);
+
+/*
+ * @max: requests in flight at once; beyond it they stay queued in the kernel,
+ * which tells its consumers to try again. @delay_done: seconds between a result
+ * and its DONE (tests of consumers).
+ */
+void requests_set_limits(struct requests *requests, unsigned int max, unsigned int delay_done);
+
+/*
+ * ACCEPTs until nothing is queued or the limit is reached. Returns 0, or -EPERM
+ * when this process may not ACCEPT at all. Any other fault is logged and the
+ * next request tried.
+ */
+int requests_accept(struct requests *requests);
+
+/* Of enum pool_callbacks. */
+void requests_result(struct requests *requests, struct pair *pair, const struct hs_result *result);
+void requests_pair_died(struct requests *requests, struct pair *pair, const char *why);
+void requests_dispatch(struct requests *requests);
+
+/* Answers all that is left with HS_SHUTDOWN. */
+void requests_shutdown(struct requests *requests);
+
+/* In flight now. */
+unsigned int requests_count(const struct requests *requests);
+/* Answered since the start: with success, and otherwise. */
+void requests_totals(const struct requests *requests, uint64_t *ret_ok, uint64_t *ret_failed);
+
+DEFINE_CLEANUP(struct requests, requests_free);
+
+#endif
