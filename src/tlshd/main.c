@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One program, three roles: by default the monitor, which starts it again as worker and keeper. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "build-config.h"
+#include "common/demote.h"
+#include "tlshd/keeper/keeper.h"
+#include "tlshd/monitor/monitor.h"
+#include "tlshd/worker/worker.h"
+
+static void usage(FILE *out)
+{
+	fprintf(out,
+		"Usage: tlshd [OPTIONS]\n"
+		"Runs TLS 1.3 handshakes for sockets of the kernel: NFS (xprtsec=), NVMe/TCP and others.\n"
+		"\n"
+		"  -c, --config FILE   read FILE instead of %s/tlshd.conf\n"
+		"                      (or, where that is missing, %s/tlshd/config)\n"
+		"  -s, --stderr        write messages to standard error instead of the journal\n"
+		"  -t, --test-config   load the configuration and all it names, say whether it is\n"
+		"                      right, and exit\n"
+		"  -w, --wait          where the kernel has no handshake upcall, wait for it instead\n"
+		"                      of exiting with status %d\n"
+		"  -h, --help          print this and exit\n"
+		"  -v, --version       print the version and exit\n"
+		"\n"
+		"SIGHUP reloads the configuration and all files it names; SIGTERM stops.\n"
+		"See tlshd(8) and tlshd.conf(5).\n",
+		TLSHD_SYSCONFDIR, TLSHD_SYSCONFDIR, EX_UNAVAILABLE);
+}
+
+/* "--role=worker UID GID", as the monitor's spawn_child() writes it. */
+static int child(int argc, char **argv)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (argc != 4 || fcntl(CHILD_FD_MONITOR, F_GETFD) < 0 ||
+	    fcntl(CHILD_FD_PEER, F_GETFD) < 0) {
+		fprintf(stderr, "tlshd: --role is for tlshd's own use\n");
+		return EX_USAGE;
+	}
+	uid = strtoul(argv[2], NULL, 10);
+	gid = strtoul(argv[3], NULL, 10);
+	if (!strcmp(argv[1], "--role=worker"))
+		return worker_main(uid, gid);
+	if (!strcmp(argv[1], "--role=keeper"))
+		return keeper_main(uid, gid);
+	return EX_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "stderr", no_argument, NULL, 's' },
+		{ "test-config", no_argument, NULL, 't' },
+		{ "wait", no_argument, NULL, 'w' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ }
+	};
+	struct monitor_options mo = { 0 };
+	struct log log = { .level = LOG_INFO, .sink = log_sink_journal };
+	int c, status;
+
+	if (argc > 1 && !strncmp(argv[1], "--role=", 7))
+		return child(argc, argv);
+	while ((c = getopt_long(argc, argv, "c:stwhv", options, NULL)) >= 0) {
+		switch (c) {
+		case 'c':
+			mo.config_path = optarg;
+			break;
+		case 's':
+			log.sink = log_sink_stderr;
+			break;
+		case 't':
+			mo.test_config = true;
+			log.sink = log_sink_stderr;
+			break;
+		case 'w':
+			mo.wait = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return EX_OK;
+		case 'v':
+			printf("tlshd %s\n", TLSHD_VERSION);
+			return EX_OK;
+		default:
+			fprintf(stderr, "Try 'tlshd --help'.\n");
+			return EX_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "tlshd: unexpected argument '%s'\nTry 'tlshd --help'.\n", argv[optind]);
+		return EX_USAGE;
+	}
+	status = monitor_run(&mo, &log);
+	if (mo.test_config && status == EX_OK)
+		printf("The configuration is right.\n");
+	return status;
+}
