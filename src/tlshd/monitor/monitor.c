@@ -27,7 +27,8 @@
 #define STOP_LIMIT (5 * USEC_PER_SEC)	/* for handshakes under way when we are to stop */
 #define EXTEND_EVERY (20 * USEC_PER_SEC)
 #define ALL_CIPHERS ((1u << KTLS_N_CIPHERS) - 1)
-#define DESCRIPTORS_KEPT 128		/* for everything but requests */
+/* For everything but requests: files of two generations, and the channels of their pairs. */
+#define DESCRIPTORS_KEPT(workers) (64 + 16 * (workers))
 
 struct monitor {
 	const struct monitor_options *options;
@@ -41,6 +42,7 @@ struct monitor {
 	bool joined;			/* in the multicast group */
 	bool serving;			/* READY=1 was sent */
 	bool stopping;
+	bool hangup;			/* SIGHUP came before the first configuration was in force */
 	sd_event_source *extend, *post, *stop_limit;
 };
 
@@ -98,7 +100,8 @@ static int join(struct monitor *m)
 		return had || m->options->wait ? EX_OK : EX_OSERR;
 	}
 	m->joined = joined == NETLINK_JOINED;
-	if (m->joined || (!had && m->extend))
+	/* Nothing to say where it was said before. */
+	if (m->joined || (!had && (m->extend || m->serving)))
 		return EX_OK;
 	if (had) {
 		log_warn(m->log, "the kernel's handshake upcall has gone; waiting for its return");
@@ -192,7 +195,7 @@ static int try_config(struct monitor *m, struct loaded *loaded, char *reason, si
 static void adopt(struct monitor *m)
 {
 	struct rlimit nofile = { .rlim_cur = REQUESTS_MAX };
-	unsigned int max;
+	unsigned int max, kept;
 
 	config_free(m->config);
 	m->config = TAKE_PTR(m->coming);
@@ -200,9 +203,9 @@ static void adopt(struct monitor *m)
 	netlink_set_debug(m->config->netlink_debug);
 	getrlimit(RLIMIT_NOFILE, &nofile);
 	max = m->config->max_handshakes;
-	if (nofile.rlim_cur < max + DESCRIPTORS_KEPT) {
-		max = nofile.rlim_cur > 2 * DESCRIPTORS_KEPT ?
-			nofile.rlim_cur - DESCRIPTORS_KEPT : DESCRIPTORS_KEPT;
+	kept = DESCRIPTORS_KEPT(m->config->workers);
+	if (nofile.rlim_cur < max + kept) {
+		max = nofile.rlim_cur > 2 * kept ? nofile.rlim_cur - kept : kept;
 		log_notice(m->log, "max_handshakes is lowered to %u: the limit on open files (LimitNOFILE=) allows no more",
 			 max);
 	}
@@ -219,6 +222,8 @@ static void on_reloaded(void *ctx, int error, const char *reason)
 {
 	struct monitor *m = ctx;
 
+	if (m->stopping)
+		return;
 	if (error < 0) {
 		config_free(m->coming);
 		m->coming = NULL;
@@ -227,7 +232,8 @@ static void on_reloaded(void *ctx, int error, const char *reason)
 			return;
 		}
 		log_error(m->log, "%s", reason);
-		fatal(m, EX_CONFIG);
+		/* Only what would be the same next time keeps systemd from trying again. */
+		fatal(m, error == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
 		return;
 	}
 	if (m->options->test_config) {
@@ -242,6 +248,9 @@ static void on_reloaded(void *ctx, int error, const char *reason)
 	}
 	adopt(m);
 	serve(m);
+	if (m->hangup)
+		raise(SIGHUP);
+	m->hangup = false;
 }
 
 static int on_hup(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
@@ -251,7 +260,8 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *si, vo
 	char reason[LOG_TEXT_MAX];
 	struct timespec ts;
 
-	if (!m->config || m->stopping)
+	m->hangup = !m->config;
+	if (m->hangup || m->stopping)
 		return 0;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,

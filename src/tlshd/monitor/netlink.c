@@ -305,10 +305,11 @@ static void parse_attribute(struct nlattr *attr, struct netlink_request *req)
 {
 	int type = nla_type(attr);
 
-	/* Shorter than the number it should hold: as if it were not there. */
 	if (type != HANDSHAKE_A_ACCEPT_CERTIFICATE && type != HANDSHAKE_A_ACCEPT_PEERNAME &&
-	    nla_len(attr) < (int)sizeof(uint32_t))
+	    nla_len(attr) < (int)sizeof(uint32_t)) {
+		req->refusal = "an attribute of the kernel's request is too short";
 		return;
+	}
 
 	switch (type) {
 	case HANDSHAKE_A_ACCEPT_SOCKFD:
@@ -344,10 +345,17 @@ static int on_accept(struct nl_msg *msg, void *arg)
 	struct answer *a = arg;
 	struct genlmsghdr *head = nlmsg_data(nlmsg_hdr(msg));
 	struct nlattr *attr;
+	bool typed = false, moded = false;
 	int left;
 
-	nla_for_each_attr(attr, genlmsg_attrdata(head, 0), genlmsg_attrlen(head, 0), left)
+	nla_for_each_attr(attr, genlmsg_attrdata(head, 0), genlmsg_attrlen(head, 0), left) {
 		parse_attribute(attr, a->request);
+		typed |= nla_type(attr) == HANDSHAKE_A_ACCEPT_MESSAGE_TYPE;
+		moded |= nla_type(attr) == HANDSHAKE_A_ACCEPT_AUTH_MODE;
+	}
+	/* Nothing is assumed that was not asked for. */
+	if (!typed || !moded)
+		a->request->refusal = "the kernel's request names no message type or no authentication mode";
 	a->complete = true;
 	return NL_STOP;
 }

@@ -67,6 +67,13 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 /* The job @id of @pair has been answered: the pair forgets it. @cancel: tell the worker to stop. */
 void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel);
 
+/*
+ * A job of @pair passed its deadline without a word of the worker, which keeps
+ * deadlines itself: when it has been silent for 5 s altogether it is stuck, and
+ * the pair is replaced.
+ */
+void pool_overdue(struct pool *pool, struct pair *pair);
+
 DEFINE_CLEANUP(struct pool, pool_free);
 
 #endif

@@ -33,6 +33,9 @@
 /* A worker keeps the deadline itself and can say what it waited for; this long after it we do. */
 #define BACKSTOP_MS 200
 
+#define NO_MEMORY_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after an allocation failed */
+#define FAULTS_MAX 64	/* of ACCEPT in a row; the kernel queues no more than 50 requests */
+
 /*
  * The remote-auth of a verified peer. Consumers only ask whether it is 0; it
  * would be the serial of a key with the peer's certificate, but such keys help
@@ -62,7 +65,7 @@ struct requests {
 	struct pool *pool;
 	struct request *slots[REQUESTS_MAX];
 	struct request *waiting, **waiting_end;
-	sd_event_source *resume;	/* ACCEPT again: a request has gone while the table was full */
+	sd_event_source *resume;	/* ACCEPT again: there was no room or no memory before */
 	unsigned int count, max, delay_done;
 	unsigned int next_slot;
 	uint64_t serial;
@@ -77,12 +80,18 @@ static uint64_t now(const struct requests *t)
 	return usec;
 }
 
-static int on_resume(sd_event_source *source, void *ctx)
+static int on_resume(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct requests *t = ctx;
 
 	requests_accept(t);
 	return 0;
+}
+
+static void resume(struct requests *t, uint64_t after)
+{
+	sd_event_source_set_time_relative(t->resume, after);
+	sd_event_source_set_enabled(t->resume, SD_EVENT_ONESHOT);
 }
 
 int requests_new(struct requests **ret, sd_event *event, const struct log *log,
@@ -98,7 +107,7 @@ int requests_new(struct requests **ret, sd_event *event, const struct log *log,
 	t->netlink = netlink;
 	t->max = REQUESTS_MAX;
 	t->waiting_end = &t->waiting;
-	r = sd_event_add_defer(event, &t->resume, on_resume, t);
+	r = sd_event_add_time(event, &t->resume, CLOCK_MONOTONIC, 0, 1, on_resume, t);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(t->resume, SD_EVENT_OFF);
 	if (r < 0)
@@ -126,6 +135,9 @@ void requests_set_limits(struct requests *t, unsigned int max, unsigned int dela
 {
 	t->max = max < REQUESTS_MAX ? max : REQUESTS_MAX;
 	t->delay_done = delay_done;
+	/* What was left in the kernel is not announced again. */
+	if (t->count < t->max)
+		resume(t, 0);
 }
 
 unsigned int requests_count(const struct requests *t)
@@ -217,7 +229,7 @@ static void complete(struct request *req, const struct hs_result *result)
 	fd_close(req->nl.fd);
 	t->slots[req->id & SLOT_MASK] = NULL;
 	if (t->count-- == t->max)
-		sd_event_source_set_enabled(t->resume, SD_EVENT_ONESHOT);
+		resume(t, 0);
 	unlink_keyring(t, req->nl.keyring);
 	free(req->delayed);
 	free(req);
@@ -236,16 +248,25 @@ static void fail(struct request *req, enum hs_outcome outcome, const char *fmt, 
 	complete(req, &result);
 }
 
+/* The answer that waited for delay_done. */
+static void complete_delayed(struct request *req)
+{
+	struct hs_result result = *req->delayed;
+
+	complete(req, &result);
+}
+
 static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct request *req = ctx;
+	struct pool *pool = req->table->pool;
+	struct pair *pair = req->pair;
 
 	if (req->delayed) {
-		struct hs_result result = *req->delayed;
-
-		complete(req, &result);
-	} else if (req->pair) {
+		complete_delayed(req);
+	} else if (pair) {
 		fail(req, HS_TIMEOUT, "no answer from the worker within %u ms", req->timeout_ms);
+		pool_overdue(pool, pair);
 	} else {
 		fail(req, HS_TIMEOUT, "no worker was free within %u ms", req->timeout_ms);
 	}
@@ -286,57 +307,63 @@ static const char *refusal(const struct netlink_request *nl)
 	return NULL;
 }
 
-static void admit(struct requests *t, const struct netlink_request *nl)
+static void admit(struct requests *t, struct request *req)
 {
-	struct request *req = calloc(1, sizeof(*req));
-	unsigned int slot;
+	unsigned int slot = free_slot(t);
 
-	if (!req) {
-		log_error(t->log, "out of memory: a handshake is refused");
-		netlink_done(t->netlink, nl->fd, hs_outcome_errno(HS_BUSY), 0);
-		fd_close(nl->fd);
-		unlink_keyring(t, nl->keyring);
-		return;
-	}
-	slot = free_slot(t);
 	req->table = t;
-	req->nl = *nl;
 	req->id = ++t->serial << SLOT_BITS | slot;
 	req->accepted = now(t);
-	req->timeout_ms = choose_timeout(nl);
-	report_peer(nl->fd, req->peer, sizeof(req->peer));
+	req->timeout_ms = choose_timeout(&req->nl);
+	report_peer(req->nl.fd, req->peer, sizeof(req->peer));
 	t->slots[slot] = req;
 	t->count++;
 	*t->waiting_end = req;
 	t->waiting_end = &req->next_waiting;
 
-	if (refusal(nl))
-		fail(req, HS_UNSUPPORTED, "%s", refusal(nl));
+	if (refusal(&req->nl))
+		fail(req, HS_UNSUPPORTED, "%s", refusal(&req->nl));
 	else if (set_timer(req, (req->timeout_ms + BACKSTOP_MS) * USEC_PER_MSEC) < 0)
 		fail(req, HS_BUSY, "out of memory");
+}
+
+/* Takes one request. Returns netlink_accept()'s errors, or -ENOMEM with nothing taken. */
+static int accept_one(struct requests *t)
+{
+	CLEANUP_FREE struct request *req = calloc(1, sizeof(*req));
+	int r;
+
+	if (!req)
+		return -ENOMEM;
+	r = netlink_accept(t->netlink, &req->nl);
+	if (r < 0)
+		return r;
+	admit(t, TAKE_PTR(req));
+	requests_dispatch(t);
+	return 0;
 }
 
 int requests_accept(struct requests *t)
 {
 	unsigned int faults = 0;
-	int r = 0;
+	int fault = 0, r = 0;
 
-	while (t->count < t->max) {
-		struct netlink_request nl;
-
-		r = netlink_accept(t->netlink, &nl);
-		if (r == 0) {
-			admit(t, &nl);
-			requests_dispatch(t);
-			continue;
+	/* Each fault used up a request; a kernel that only fails must not hold us. */
+	while (t->count < t->max && faults < FAULTS_MAX) {
+		r = accept_one(t);
+		if (r == -EAGAIN || r == -EPERM || r == -ENOMEM)
+			break;
+		if (r < 0) {
+			fault = r;
+			faults++;
 		}
-		if (r == -EAGAIN || r == -EPERM)
-			break;
-		log_warn(t->log, "a request could not be accepted: %s", strerror(-r));
-		/* Each fault used up a request; a kernel that only fails must not hold us. */
-		if (++faults > REQUESTS_MAX)
-			break;
 	}
+	if (faults)
+		log_warn(t->log, "requests that could not be accepted: %u; the last: %s", faults,
+			 strerror(-fault));
+	/* Better left in the kernel's queue than taken without the means to answer. */
+	if (r == -ENOMEM)
+		resume(t, NO_MEMORY_RETRY);
 	return r == -EPERM ? r : 0;
 }
 
@@ -406,7 +433,9 @@ void requests_pair_died(struct requests *t, struct pair *pair, const char *why)
 void requests_shutdown(struct requests *t)
 {
 	for (unsigned int i = 0; i < REQUESTS_MAX && t->count; i++) {
-		if (t->slots[i])
+		if (t->slots[i] && t->slots[i]->delayed)
+			complete_delayed(t->slots[i]);
+		else if (t->slots[i])
 			fail(t->slots[i], HS_SHUTDOWN, "the daemon stops");
 	}
 }

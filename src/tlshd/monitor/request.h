@@ -47,7 +47,7 @@ void requests_result(struct requests *requests, struct pair *pair, const struct 
 void requests_pair_died(struct requests *requests, struct pair *pair, const char *why);
 void requests_dispatch(struct requests *requests);
 
-/* Answers all that is left with HS_SHUTDOWN. */
+/* Answers all that is left: with HS_SHUTDOWN, or the result that waits for delay_done. */
 void requests_shutdown(struct requests *requests);
 
 /* In flight now. */

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A pair is freed only when both its processes have been reaped; until then it
+ * is `dying', gets no work and says nothing. So a callback may end a pair while
+ * its caller still looks at it.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/channel.h"
+#include "tlshd/monitor/pool-private.h"
+
+#define START_LIMIT (30 * USEC_PER_SEC)	/* for a pair to be ready */
+#define BATCH 64			/* messages read before others get their turn */
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx);
+static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx);
+
+static void child_close(struct child *c)
+{
+	c->io = sd_event_source_disable_unref(c->io);
+	c->channel = fd_close(c->channel);
+}
+
+void pair_free(struct pair *pair)
+{
+	struct pair **p = &pair->gen->pairs;
+
+	for (unsigned int i = 0; i < N_CHILDREN; i++) {
+		child_close(&pair->child[i]);
+		sd_event_source_disable_unref(pair->child[i].exit);
+	}
+	sd_event_source_disable_unref(pair->limit);
+	while (*p != pair)
+		p = &(*p)->next;
+	*p = pair->next;
+	free(pair);
+}
+
+void pair_kill(struct pair *pair)
+{
+	pair->dying = true;
+	pair->limit = sd_event_source_disable_unref(pair->limit);
+	for (unsigned int i = 0; i < N_CHILDREN; i++) {
+		child_close(&pair->child[i]);
+		if (pair->child[i].pid)
+			kill(pair->child[i].pid, SIGKILL);
+	}
+}
+
+bool pair_ready(const struct pair *pair)
+{
+	return !pair->dying && pair->child[CHILD_WORKER].ready && pair->child[CHILD_KEEPER].ready;
+}
+
+static int on_start_limit(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	pool_end_pair(ctx, -ETIMEDOUT, "a worker and its keeper were not ready within 30 s");
+	return 0;
+}
+
+static int start_child(struct pair *pair, enum child_kind kind, int peer_fd)
+{
+	struct generation *gen = pair->gen;
+	struct pool *pool = gen->pool;
+	struct child *c = &pair->child[kind];
+	struct wire_message start = { .type = WIRE_START, .start = gen->start };
+	CLEANUP_FD int theirs = -1;
+	int fds[2], r;
+
+	r = channel_pair(fds);
+	if (r < 0)
+		return r;
+	c->channel = fds[0];
+	theirs = fds[1];
+	r = material_send(gen->material,
+			  kind == CHILD_WORKER ? MATERIAL_WORKER : MATERIAL_KEEPER, c->channel);
+	if (!r)
+		r = channel_send(c->channel, &start, -1);
+	if (r < 0)
+		return r;
+	r = spawn_child(kind, &pool->users[kind], theirs, peer_fd);
+	if (r < 0)
+		return r;
+	c->pid = r;
+	r = sd_event_add_child(pool->event, &c->exit, c->pid, WEXITED, on_exit_of, c);
+	if (r < 0) {
+		/* Nobody will tell us of its end: end it here. */
+		kill(c->pid, SIGKILL);
+		waitpid(c->pid, NULL, 0);
+		c->pid = 0;
+		return r;
+	}
+	return sd_event_add_io(pool->event, &c->io, c->channel, EPOLLIN, on_io, c);
+}
+
+int pair_start(struct generation *gen)
+{
+	struct pair *pair = calloc(1, sizeof(*pair));
+	CLEANUP_FD int worker_end = -1, keeper_end = -1;
+	int fds[2], r;
+
+	if (!pair)
+		return -ENOMEM;
+	pair->gen = gen;
+	pair->started = pool_now(gen->pool);
+	pair->next = gen->pairs;
+	gen->pairs = pair;
+	for (unsigned int i = 0; i < N_CHILDREN; i++)
+		pair->child[i] = (struct child){ .pair = pair, .kind = i, .channel = -1 };
+	r = channel_pair(fds);
+	if (!r) {
+		worker_end = fds[0];
+		keeper_end = fds[1];
+		r = start_child(pair, CHILD_KEEPER, keeper_end);
+	}
+	if (!r)
+		r = start_child(pair, CHILD_WORKER, worker_end);
+	if (r >= 0)
+		r = sd_event_add_time_relative(gen->pool->event, &pair->limit, CLOCK_MONOTONIC,
+					       START_LIMIT, 0, on_start_limit, pair);
+	if (r >= 0)
+		return 0;
+	/* What did start is reaped as usual. */
+	pair_kill(pair);
+	if (!pair->child[CHILD_WORKER].pid && !pair->child[CHILD_KEEPER].pid)
+		pair_free(pair);
+	return r;
+}
+
+void pair_drain(struct pair *pair)
+{
+	struct wire_message drain = { .type = WIRE_DRAIN };
+	struct child *worker = &pair->child[CHILD_WORKER];
+	int r;
+
+	if (pair->dying)
+		return;
+	r = channel_send(worker->channel, &drain, -1);
+	pair->drain = r == -EAGAIN;
+	if (pair->drain)
+		sd_event_source_set_io_events(worker->io, EPOLLIN | EPOLLOUT);
+	else if (r < 0)
+		pool_end_pair(pair, r, pair->in_flight ? "a former worker cannot be reached" : NULL);
+}
+
+/* Returns false when the message is one this child may not send now. */
+static bool handle(struct child *c, const struct wire_message *msg)
+{
+	struct pool *pool = c->pair->gen->pool;
+	char why[LOG_TEXT_MAX];
+
+	switch (msg->type) {
+	case WIRE_READY:
+		if (c->ready)
+			return false;
+		pool_child_ready(c);
+		return true;
+	case WIRE_FAILED:
+		if (c->ready)
+			return false;
+		/* The reason is for whoever started this generation: no need to name the process. */
+		snprintf(why, sizeof(why), "%s", msg->text.text);
+		pool_end_pair(c->pair, -EINVAL, why);
+		return true;
+	case WIRE_LOG:
+		/* What is above an error is not theirs to say: it goes to every terminal. */
+		log_msg(pool->log, MAX(msg->text.priority, LOG_ERR), "%s[%d]: %s", spawn_kind_name(c->kind),
+			c->pid, msg->text.text);
+		return true;
+	case WIRE_RESULT:
+		if (c->kind != CHILD_WORKER || !c->ready)
+			return false;
+		pool->callbacks->result(pool->ctx, c->pair, &msg->result);
+		return true;
+	default:
+		return false;
+	}
+}
+
+void pair_end_by(struct child *c, const char *what)
+{
+	char why[LOG_TEXT_MAX];
+
+	snprintf(why, sizeof(why), "%s[%d] %s", spawn_kind_name(c->kind), c->pid, what);
+	pool_end_pair(c->pair, -ECHILD, why);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
+{
+	struct child *c = ctx;
+	struct pair *pair = c->pair;
+	struct pool *pool = pair->gen->pool;
+	struct wire_message msg;
+
+	if (revents & EPOLLOUT) {
+		sd_event_source_set_io_events(source, EPOLLIN);
+		pair->blocked = false;
+		if (pair->drain)
+			pair_drain(pair);
+		pool->callbacks->writable(pool->ctx);
+	}
+	for (unsigned int i = 0; i < BATCH && !pair->dying; i++) {
+		CLEANUP_FD int stray = -1;
+		int r = channel_recv(c->channel, &msg, &stray);
+
+		if (r == -EAGAIN)
+			break;
+		if (r == -EPIPE) {
+			/* Its exit status, soon to come, says more. */
+			c->io = sd_event_source_disable_unref(c->io);
+			break;
+		}
+		pair->heard = pool_now(pool);
+		if (r < 0 || stray >= 0 || !handle(c, &msg))
+			pair_end_by(c, "broke the protocol");
+	}
+	explicit_bzero(&msg, sizeof(msg));
+	return 0;
+}
+
+static void describe_exit(const siginfo_t *si, char *buf, size_t size)
+{
+	if (si->si_code == CLD_EXITED)
+		snprintf(buf, size, "ended with status %d", si->si_status);
+	else
+		snprintf(buf, size, "was killed by signal %d (SIG%s)", si->si_status,
+			 sigabbrev_np(si->si_status) ? sigabbrev_np(si->si_status) : "?");
+}
+
+/* The results of a worker that ended in good order may still be in its channel. */
+static void read_last_words(struct child *c)
+{
+	struct wire_message msg;
+
+	while (!c->pair->dying && c->channel >= 0) {
+		CLEANUP_FD int stray = -1;
+
+		if (channel_recv(c->channel, &msg, &stray) < 0 || !handle(c, &msg))
+			break;
+	}
+	explicit_bzero(&msg, sizeof(msg));
+}
+
+static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx)
+{
+	struct child *c = ctx;
+	struct pair *pair = c->pair;
+	struct generation *gen = pair->gen;
+	char how[64];
+	bool drained;
+
+	for (unsigned int i = 0; i < N_CHILDREN; i++)
+		read_last_words(&pair->child[i]);
+	drained = gen->state == GEN_RETIRED && pair->in_flight == 0;
+	describe_exit(si, how, sizeof(how));
+	if (drained)
+		pool_end_pair(pair, 0, NULL);
+	else
+		pair_end_by(c, how);
+	c->pid = 0;
+	c->exit = sd_event_source_disable_unref(c->exit);
+	if (!pair->child[CHILD_WORKER].pid && !pair->child[CHILD_KEEPER].pid) {
+		pair_free(pair);
+		pool_reap_generation(gen);
+	}
+	return 0;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What pool.c (generations: which pairs there are and who gets the work) and
+ * pair.c (one pair: its processes and what they say) know of each other.
+ * Nobody else includes it.
+ */
+#ifndef TLSHD_MONITOR_POOL_PRIVATE_H
+#define TLSHD_MONITOR_POOL_PRIVATE_H
+
+#include <stdbool.h>
+#include <sys/param.h>
+
+#include "common/wire.h"
+#include "tlshd/monitor/pool.h"
+#include "tlshd/monitor/spawn.h"
+
+#define USEC_PER_MSEC UINT64_C(1000)
+#define USEC_PER_SEC UINT64_C(1000000)
+
+struct child {
+	struct pair *pair;
+	enum child_kind kind;
+	pid_t pid;		/* 0: not running */
+	int channel;
+	bool ready;
+	sd_event_source *io, *exit;
+};
+
+struct pair {
+	struct pair *next;
+	struct generation *gen;
+	struct child child[N_CHILDREN];
+	unsigned int in_flight;
+	uint64_t started;	/* CLOCK_MONOTONIC, us */
+	uint64_t heard;		/* when the worker last spoke, or got its first job */
+	sd_event_source *limit;	/* until it is ready */
+	bool blocked;		/* the worker's channel is full */
+	bool starved;		/* no memory for a message; pool->retry clears it */
+	bool drain;		/* the worker is still to be told to drain */
+	bool dying;		/* killed; waits to be reaped */
+};
+
+enum gen_state {
+	GEN_COMING,	/* its pairs are starting */
+	GEN_CURRENT,	/* gets the jobs */
+	GEN_RETIRED,	/* its pairs finish what they have */
+};
+
+struct generation {
+	struct generation *next;
+	struct pool *pool;
+	enum gen_state state;
+	struct material *material;
+	struct wire_start start;
+	unsigned int n_wanted;	/* pairs */
+	struct pair *pairs;
+	uint64_t delay;		/* before the next replacement, us */
+	sd_event_source *timer;	/* current: the next replacement; retired: its end */
+};
+
+struct pool {
+	sd_event *event;
+	const struct log *log;
+	uint32_t ciphers;
+	struct spawn_user users[N_CHILDREN];
+	const struct pool_callbacks *callbacks;
+	void *ctx;
+	struct generation *generations;
+	sd_event_source *retry;
+};
+
+/* CLOCK_MONOTONIC of this turn of the event loop, us. */
+uint64_t pool_now(const struct pool *pool);
+
+/* pair.c */
+
+/* Starts a pair and adds it to @gen. Returns 0 or a negative errno, with nothing added but what is dying. */
+int pair_start(struct generation *gen);
+/* Can it take jobs? */
+bool pair_ready(const struct pair *pair);
+/* Both processes end now and are reaped later. */
+void pair_kill(struct pair *pair);
+/* pool_end_pair() with a reason that names the child: "worker[123] broke the protocol". */
+void pair_end_by(struct child *child, const char *what);
+/* Tells the worker to end when it has nothing left; again later when its channel is full. */
+void pair_drain(struct pair *pair);
+/* Takes it out of its generation. Its processes must have been reaped. */
+void pair_free(struct pair *pair);
+
+/* pool.c */
+
+/*
+ * Ends the pair. @why NULL: it ended as it should. @error: for whoever waits
+ * for its generation, -EINVAL when it would fail in the same way again.
+ */
+void pool_end_pair(struct pair *pair, int error, const char *why);
+/* @child has loaded what it was sent. */
+void pool_child_ready(struct child *child);
+/* A generation that is out of use goes when its last pair has gone. */
+void pool_reap_generation(struct generation *gen);
+
+#endif
