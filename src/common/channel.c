@@ -96,9 +96,10 @@ int channel_recv(int channel, struct wire_message *ret, int *ret_fd)
 	ssize_t len;
 	int r;
 
+	/* A peer that ended with our messages unread: told once, before its own last ones. */
 	do {
 		len = recvmsg(channel, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (len < 0 && errno == EINTR);
+	} while (len < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (len < 0)
 		return -errno;
 	r = take_fd(&mh, &fd);

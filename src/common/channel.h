@@ -19,10 +19,11 @@ int channel_pair(int ret_fds[2]);
 int channel_send(int channel, const struct wire_message *msg, int fd);
 
 /*
- * Receives one message. @ret_fd is set to the descriptor that came with it,
- * the caller's, or -1; close-on-exec. Returns 0; -EAGAIN when there is none;
- * -EPIPE at the end of the stream; -EBADMSG for a message that does not decode
- * or carries more than one descriptor (which are closed); another negative errno.
+ * Receives one message; those sent before the peer's end come first. @ret_fd
+ * is set to the descriptor that came with it, the caller's, or -1;
+ * close-on-exec. Returns 0; -EAGAIN when there is none; -EPIPE at the end of
+ * the stream; -EBADMSG for a message that does not decode or carries more than
+ * one descriptor (which are closed); another negative errno.
  */
 int channel_recv(int channel, struct wire_message *ret, int *ret_fd);
 

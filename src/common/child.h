@@ -38,6 +38,12 @@ void child_files_free(struct child_files *files);
 /* Sends WIRE_READY, or WIRE_FAILED with @reason when not NULL. Returns 0 or a negative errno. */
 int child_report_start(int channel, const char *reason);
 
+/*
+ * Makes signals that are meant for the monitor but reach all (^C, pkill) no
+ * concern of ours, and a broken connection an error instead of a signal.
+ */
+void child_ignore_signals(void);
+
 /* channel_send() that waits while the channel is full. */
 int child_send(int channel, const struct wire_message *msg);
 

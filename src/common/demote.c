@@ -72,6 +72,9 @@ int demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step)
 {
 	bool root = geteuid() == 0;
 
+	*ret_step = "the user to become";
+	if (root && (uid == 0 || gid == 0 || uid == (uid_t)-1 || gid == (gid_t)-1))
+		return -EINVAL;
 	STEP(close_range(CHILD_FD_END, ~0U, 0));
 	STEP(normal_priority());
 	STEP(limit(RLIMIT_CORE, 0));

@@ -132,6 +132,8 @@ static void start_fields(struct cursor *c, struct wire_start *s)
 	u32(c, &s->ciphers);
 	u32(c, &s->tls_debug);
 	i32(c, &s->log_level);
+	if (s->log_level < LOG_EMERG || s->log_level > LOG_DEBUG)
+		c->bad = true;
 }
 
 static void job_fields(struct cursor *c, struct hs_job *j)

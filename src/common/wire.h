@@ -18,12 +18,12 @@
 #include "common/handshake.h"
 #include "common/log.h"
 
-#define WIRE_MAX 4096		/* bytes of the longest message */
+#define WIRE_MAX 6144		/* bytes of the longest message */
 #define WIRE_PATH_MAX 1024	/* a path or URL, NUL included */
 #define WIRE_LABEL_MAX 2048	/* NUL included */
 #define WIRE_ALGORITHM_MAX 64
 #define WIRE_SIGN_DATA_MAX 512	/* bytes to be signed: TLS 1.3 needs 146 at most (RFC 8446 4.4.3) */
-#define WIRE_SIGNATURE_MAX 2048	/* bytes; RSA-16384 */
+#define WIRE_SIGNATURE_MAX 5120	/* bytes; ML-DSA-87 has 4627 */
 
 enum wire_type {
 	WIRE_FILE = 1,	/* monitor -> worker, keeper: a file to load, with a descriptor */

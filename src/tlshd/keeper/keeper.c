@@ -2,7 +2,6 @@
 #include "tlshd/keeper/keeper.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -141,7 +140,7 @@ int keeper_main(uid_t uid, gid_t gid)
 	const char *step;
 	int r;
 
-	signal(SIGPIPE, SIG_IGN);
+	child_ignore_signals();
 	k.log = (struct log){ .level = LOG_INFO, .sink = log_sink_channel, .ctx = &k.monitor };
 	r = demote(uid, gid, DEMOTE_LOCK_MEMORY, &step);
 	if (r < 0) {

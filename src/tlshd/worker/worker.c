@@ -8,7 +8,6 @@
 #include "tlshd/worker/worker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,7 +248,7 @@ int worker_main(uid_t uid, gid_t gid)
 	const char *step;
 	int r;
 
-	signal(SIGPIPE, SIG_IGN);
+	child_ignore_signals();
 	w.log = (struct log){ .level = LOG_INFO, .sink = log_sink_channel, .ctx = &w.monitor };
 	r = demote(uid, gid, 0, &step);
 	if (r < 0) {
