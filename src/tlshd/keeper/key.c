@@ -91,8 +91,8 @@ static int import_file(struct key *key, const struct secret *file, const char *l
 	bool pem = has_text(file, "-----BEGIN ");
 	int r;
 
-	r = gnutls_privkey_import_x509_raw(key->key, &data,
-					   pem ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER, NULL, 0);
+	r = gnutls_privkey_import_x509_raw(key->key, &data, pem ? GNUTLS_X509_FMT_PEM
+						: GNUTLS_X509_FMT_DER, NULL, 0);
 	if (r == 0)
 		return 0;
 	if (is_encrypted(file, r))

@@ -326,6 +326,7 @@ int engine_new(struct engine **ret, const struct engine_config *config, char *re
 	engine->setsockopt_fn = config->setsockopt_fn ? config->setsockopt_fn : setsockopt;
 	if (config->debug > 0)
 		library_debug(config->log, config->debug);
+	tzset();	/* else gmtime_r() opens a file, in the first handshake that names a date */
 
 	r = load_priority(engine, config, reason, reason_size);
 	if (r < 0)

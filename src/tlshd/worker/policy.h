@@ -10,7 +10,7 @@
  * Makes an explicit priority string for the TLS library: TLS 1.3 only, the
  * ciphers of @ciphers (mask of 1 << enum ktls_cipher) and the groups and
  * signatures that @base allows. @base is a priority string of the library;
- * NULL: the system's policy. *@ret is the caller's, to be freed. Returns 0;
+ * NULL: the system's policy. *@ret is the caller's, for g_free(). Returns 0;
  * -EINVAL when @base cannot be understood; -ENOTSUP when nothing usable is left, with
  * a sentence in @reason; -ENOMEM.
  */

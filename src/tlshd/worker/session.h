@@ -56,9 +56,10 @@ struct session;
 /*
  * Loads everything. May open files (the system's trust store and crypto
  * policy); no other function here does. Returns 0, or a negative errno with a
- * sentence in @reason that names the file and the fault: a store that cannot
- * be read or parsed or is empty, a certificate that does not parse, no cipher
- * left after the system's policy.
+ * sentence in @reason that names the file and the fault: a named
+ * store that cannot be parsed or is empty, a certificate that does not parse,
+ * no cipher left after the system's policy. A system store that is empty is
+ * only warned of: a server that asks for no certificates needs none.
  */
 int engine_new(struct engine **ret, const struct engine_config *config,
 	       char *reason, size_t reason_size);
@@ -66,6 +67,7 @@ int engine_new(struct engine **ret, const struct engine_config *config,
 void engine_free(struct engine *engine);
 
 enum session_status {
+	/* Readiness has to be level-triggered: a step may leave bytes that were there. */
 	SESSION_WANT_READ,	/* call session_step() again when the socket is readable */
 	SESSION_WANT_WRITE,	/* ... when it is writable */
 	SESSION_ENDED,		/* the result is written; free the session */
