@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "pool-world.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/channel.h"
+#include "pool-child.h"
+
+struct world *world;
+
+/* --- what the program under test calls --- */
+
+int __real_sd_event_now(sd_event *event, clockid_t clock, uint64_t *usec);
+int __wrap_sd_event_now(sd_event *event, clockid_t clock, uint64_t *usec);
+int __wrap_sd_event_now(sd_event *event, clockid_t clock, uint64_t *usec)
+{
+	int r = __real_sd_event_now(event, clock, usec);
+
+	*usec += world->later;
+	return r;
+}
+
+int __real_sd_event_add_time_relative(sd_event *event, sd_event_source **source, clockid_t clock,
+				      uint64_t usec, uint64_t accuracy,
+				      sd_event_time_handler_t handler, void *ctx);
+int __wrap_sd_event_add_time_relative(sd_event *event, sd_event_source **source, clockid_t clock,
+				      uint64_t usec, uint64_t accuracy,
+				      sd_event_time_handler_t handler, void *ctx);
+int __wrap_sd_event_add_time_relative(sd_event *event, sd_event_source **source, clockid_t clock,
+				      uint64_t usec, uint64_t accuracy,
+				      sd_event_time_handler_t handler, void *ctx)
+{
+	g_array_append_val(world->delays, usec);
+	return __real_sd_event_add_time_relative(event, source, clock, usec / world->speed,
+						 world->speed == 1 ? accuracy : 1, handler, ctx);
+}
+
+int __real_channel_send(int channel, const struct wire_message *msg, int fd);
+int __wrap_channel_send(int channel, const struct wire_message *msg, int fd);
+int __wrap_channel_send(int channel, const struct wire_message *msg, int fd)
+{
+	if (world->send_faults) {
+		world->send_faults--;
+		return world->send_error;
+	}
+	return __real_channel_send(channel, msg, fd);
+}
+
+const char *spawn_kind_name(enum child_kind kind)
+{
+	return kind == CHILD_WORKER ? "worker" : "keeper";
+}
+
+int spawn_find_user(enum child_kind kind, struct spawn_user *ret, char *reason, size_t reason_size)
+{
+	if (world->spawn_faults) {
+		g_snprintf(reason, reason_size, "nobody is there");
+		return world->spawn_error;
+	}
+	ret->uid = 1000 + kind;
+	ret->gid = 2000 + kind;
+	return 0;
+}
+
+pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd)
+{
+	pid_t pid;
+
+	g_assert_cmpuint(user->uid, ==, 1000 + kind);
+	g_assert_cmpuint(user->gid, ==, 2000 + kind);
+	if (world->spawn_faults && !world->spawn_after--) {
+		world->spawn_after = 0;
+		world->spawn_faults--;
+		return world->spawn_error;
+	}
+	fflush(NULL);
+	pid = fork();
+	g_assert_cmpint(pid, >=, 0);
+	if (!pid) {
+		world->send_faults = 0;
+		pool_child(kind, GPOINTER_TO_INT(g_queue_pop_head(world->plans[kind])),
+			   monitor_fd, peer_fd);
+	}
+	g_queue_pop_head(world->plans[kind]);
+	g_array_append_val(world->pids[kind], pid);
+	return pid;
+}
+
+/* --- what it says --- */
+
+static struct task *task_of(uint64_t id)
+{
+	g_assert_cmpuint(id, >, 0);
+	g_assert_cmpuint(id, <=, world->tasks->len);
+	return g_ptr_array_index(world->tasks, id - 1);
+}
+
+static void on_result(void *ctx, struct pair *pair, const struct hs_result *result)
+{
+	struct task *task;
+
+	/* "its id is not checked yet": the world's workers make some up. */
+	if (result->id == POOL_CHILD_NO_ID)
+		return;
+	task = task_of(result->id);
+	if (!task->pair)
+		return;
+	g_assert_true(task->pair == pair);
+	task->n_results++;
+	task->outcome = result->outcome;
+	task->pid = atoi(result->reason);
+	pool_forget(world->pool, pair, task->id, false);
+	task->pair = NULL;
+}
+
+static void on_died(void *ctx, struct pair *pair, const char *why)
+{
+	unsigned int n = 0;
+
+	world->n_died++;
+	g_free(world->why);
+	world->why = g_strdup(why);
+	for (unsigned int i = 0; i < world->tasks->len; i++) {
+		struct task *task = g_ptr_array_index(world->tasks, i);
+
+		if (task->pair != pair)
+			continue;
+		n++;
+		task->n_deaths++;
+		pool_forget(world->pool, pair, task->id, true);
+		task->pair = NULL;
+	}
+	/* Only pairs that had something, and never twice. */
+	g_assert_cmpuint(n, >, 0);
+}
+
+static void on_writable(void *ctx)
+{
+	world->n_writable++;
+}
+
+static void on_reloaded(void *ctx, int error, const char *reason)
+{
+	world->n_reloaded++;
+	world->error = error;
+	g_free(world->reason);
+	world->reason = g_strdup(reason);
+}
+
+static void sink(void *ctx, int priority, const char *text, const struct log_field *fields,
+		 size_t n_fields)
+{
+	unsigned int id;
+	int pid;
+
+	if (sscanf(text, "worker[%d]: job %u", &pid, &id) == 2)
+		task_of(id)->pid = pid;
+	g_string_append_printf(world->text, "<%d>%s\n", priority, text);
+}
+
+/* --- the world --- */
+
+static unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	g_assert_nonnull(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+void set_up(struct world *w, gconstpointer unused)
+{
+	static const struct pool_callbacks callbacks = {
+		.result = on_result, .died = on_died, .writable = on_writable,
+		.reloaded = on_reloaded,
+	};
+	char reason[128];
+
+	alarm(60);
+	world = w;
+	w->n_fds = count_fds();
+	w->log = (struct log){ LOG_DEBUG, sink, NULL };
+	w->n_workers = 2;
+	w->speed = 1;
+	w->config = g_strdup("");
+	w->tasks = g_ptr_array_new_with_free_func(g_free);
+	w->text = g_string_new("");
+	w->delays = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	for (unsigned int i = 0; i < N_CHILDREN; i++) {
+		w->pids[i] = g_array_new(FALSE, FALSE, sizeof(pid_t));
+		w->plans[i] = g_queue_new();
+	}
+	g_assert_cmpint(sd_event_new(&w->event), >=, 0);
+	g_assert_cmpint(pool_new(&w->pool, w->event, &w->log, 0x0f, &callbacks, w, reason,
+				 sizeof(reason)), ==, 0);
+}
+
+void tear_down(struct world *w, gconstpointer unused)
+{
+	unsigned int n_died = w->n_died;
+
+	for (unsigned int i = 0; i < w->tasks->len; i++) {
+		struct task *task = g_ptr_array_index(w->tasks, i);
+
+		g_assert_cmpuint(task->n_results + task->n_deaths + !!task->pair, <=, 1);
+	}
+	pool_free(w->pool);
+	/* Whoever frees the pool has answered its requests before. */
+	g_assert_cmpuint(w->n_died, ==, n_died);
+	g_assert_cmpint(waitpid(-1, NULL, 0), ==, -1);
+	g_assert_cmpint(errno, ==, ECHILD);
+	sd_event_unref(w->event);
+	g_assert_cmpuint(count_fds(), ==, w->n_fds);
+	for (unsigned int i = 0; i < N_CHILDREN; i++) {
+		g_array_unref(w->pids[i]);
+		g_queue_free(w->plans[i]);
+	}
+	g_array_unref(w->delays);
+	g_string_free(w->text, TRUE);
+	g_ptr_array_unref(w->tasks);
+	g_free(w->config);
+	g_free(w->reason);
+	g_free(w->why);
+	alarm(0);
+}
+
+void plan(enum child_kind kind, enum start s)
+{
+	g_queue_push_tail(world->plans[kind], GINT_TO_POINTER(s));
+}
+
+int reload(void)
+{
+	g_autofree char *text = g_strdup_printf("[daemon]\nworkers = %u\n%s", world->n_workers,
+						world->config);
+	CLEANUP(config_freep) struct config *config = NULL;
+	struct material *material = NULL;
+	char reason[512] = "";
+	int r;
+
+	r = config_parse(&config, text, strlen(text), "/test.conf", &world->log, reason,
+			 sizeof(reason));
+	if (!r)
+		r = material_open(&material, config, reason, sizeof(reason));
+	g_assert_cmpstr(reason, ==, "");
+	g_assert_cmpint(r, ==, 0);
+	return pool_reload(world->pool, config, material);
+}
+
+void start(unsigned int n_workers)
+{
+	unsigned int before = world->n_reloaded;
+
+	world->n_workers = n_workers;
+	g_assert_cmpint(reload(), ==, 0);
+	g_assert_cmpuint(world->n_reloaded, ==, before);	/* never from within */
+	WAIT(world->n_reloaded > before);
+	g_assert_cmpint(world->error, ==, 0);
+}
+
+void run_for(unsigned int ms)
+{
+	gint64 end = g_get_monotonic_time() + ms * 1000;
+	gint64 left;
+
+	while ((left = end - g_get_monotonic_time()) > 0)
+		g_assert_cmpint(sd_event_run(world->event, (uint64_t)left), >=, 0);
+}
+
+/* --- its jobs --- */
+
+struct task *give(const char *peername)
+{
+	struct hs_job job = {
+		.id = world->tasks->len + 1, .role = HS_SERVER, .auth = HS_AUTH_X509,
+		.timeout_ms = 5000,
+	};
+	struct pair *pair = NULL;
+	struct task *task;
+	int r;
+
+	g_snprintf(job.peername, sizeof(job.peername), "%s", peername);
+	r = pool_dispatch(world->pool, &job, STDIN_FILENO, &pair);
+	if (r == -EAGAIN)
+		return NULL;
+	g_assert_cmpint(r, ==, 0);
+	g_assert_nonnull(pair);
+	task = g_new0(struct task, 1);
+	task->id = job.id;
+	task->pair = pair;
+	g_ptr_array_add(world->tasks, task);
+	return task;
+}
+
+struct task *give_for_sure(const char *peername)
+{
+	struct task *task = give(peername);
+
+	g_assert_nonnull(task);
+	return task;
+}
+
+void forget(struct task *task)
+{
+	task->n_cancels++;
+	pool_forget(world->pool, task->pair, task->id, true);
+	task->pair = NULL;
+}
+
+struct task *give_and_stop(void)
+{
+	struct task *task = give_for_sure("hold");
+	int status;
+
+	WAIT(task->pid);
+	g_assert_no_errno(kill(task->pid, SIGSTOP));
+	g_assert_cmpint(waitpid(task->pid, &status, WUNTRACED), ==, task->pid);
+	g_assert_true(WIFSTOPPED(status));
+	return task;
+}
+
+void fill(const struct task *stopped)
+{
+	unsigned int n = 0, n_there = 1, first = world->tasks->len;
+
+	/* It is full when the others get job after job. */
+	for (unsigned int elsewhere = 0; elsewhere < 3 * world->n_workers; n++) {
+		const struct task *task = give_for_sure("hold");
+
+		g_assert_cmpuint(n, <, 20000);
+		n_there += task->pair == stopped->pair;
+		elsewhere = task->pair == stopped->pair ? 0 : elsewhere + 1;
+		/* The others read theirs. */
+		run_for(n % 20 ? 0 : 10);
+	}
+	g_assert_cmpuint(n_there, >, 10);
+	g_assert_cmpuint(world->tasks->len, >, first);
+}
+
+bool done(const struct task *task)
+{
+	return task->n_results + task->n_deaths + task->n_cancels > 0;
+}
+
+bool all_done(void)
+{
+	for (unsigned int i = 0; i < world->tasks->len; i++) {
+		if (!done(g_ptr_array_index(world->tasks, i)))
+			return false;
+	}
+	return true;
+}
+
+pid_t keeper_of(pid_t pid)
+{
+	for (unsigned int i = 0; i < world->pids[CHILD_WORKER]->len; i++) {
+		if (g_array_index(world->pids[CHILD_WORKER], pid_t, i) == pid)
+			return g_array_index(world->pids[CHILD_KEEPER], pid_t, i);
+	}
+	g_assert_not_reached();
+}
+
+unsigned int n_alive(void)
+{
+	unsigned int n = 0;
+
+	for (unsigned int kind = 0; kind < N_CHILDREN; kind++) {
+		for (unsigned int i = 0; i < world->pids[kind]->len; i++)
+			n += kill(g_array_index(world->pids[kind], pid_t, i), 0) == 0;
+	}
+	return n;
+}
+
+bool logged(const char *text)
+{
+	return strstr(world->text->str, text);
+}
+
+void clear_log(void)
+{
+	g_string_truncate(world->text, 0);
+}

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "request-world.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+struct world *world;
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size)
+{
+	if (world && world->callocs_fail) {
+		world->callocs_fail--;
+		world->starved = g_get_monotonic_time();
+		return NULL;
+	}
+	return __real_calloc(n, size);
+}
+
+static unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	g_assert_nonnull(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+struct asked *nth(unsigned int n)
+{
+	return g_ptr_array_index(world->all, n);
+}
+
+bool live(const struct asked *a)
+{
+	return a->accepted && !a->answered;
+}
+
+static struct asked *find_fd(int fd)
+{
+	for (unsigned int i = 0; i < world->all->len; i++) {
+		if (live(nth(i)) && nth(i)->nl.fd == fd)
+			return nth(i);
+	}
+	g_assert_not_reached();
+}
+
+/* --- the kernel --- */
+
+int netlink_accept(struct netlink *nl, struct netlink_request *ret)
+{
+	struct asked *a;
+	int ends[2];
+
+	nl->n_accept_calls++;
+	if (!g_queue_is_empty(nl->accept_errors))
+		return GPOINTER_TO_INT(g_queue_pop_head(nl->accept_errors));
+	a = g_queue_pop_head(nl->queued);
+	if (!a)
+		return -EAGAIN;
+	g_assert_no_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+	a->nl.fd = ends[0];
+	a->far = ends[1];
+	a->accepted = true;
+	g_assert_cmpint(sd_event_now(world->event, CLOCK_MONOTONIC, &a->since), >=, 0);
+	*ret = a->nl;
+	return 0;
+}
+
+int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remote_auth)
+{
+	struct asked *a = find_fd(fd);
+
+	nl->n_done_calls++;
+	g_assert_cmpint(fcntl(fd, F_GETFD), >=, 0);
+	g_assert_cmpuint(a->n_done, ==, 0);
+	if (a->expect == NONE) {
+		g_assert_cmpuint((uint64_t)g_get_monotonic_time(), >=,
+				 a->since + a->nl.timeout_ms * 1000);
+		g_assert_cmpuint(a->nl.timeout_ms, !=, 0);
+		a->expect = HS_TIMEOUT;
+		a->overdue = a->n_dispatched;
+	}
+	g_assert_cmpuint(status, ==, hs_outcome_errno(a->expect));
+	g_assert_cmpuint(!!remote_auth, ==, a->expect_auth);
+	if (nl->done_faults && nl->done_faults--)
+		return nl->done_error;
+	a->n_done++;
+	return 0;
+}
+
+long keyctl_unlink(int32_t id, int32_t keyring);
+long keyctl_unlink(int32_t id, int32_t keyring)
+{
+	g_assert_cmpint(keyring, ==, -2);	/* KEY_SPEC_PROCESS_KEYRING */
+	g_array_append_val(world->unlinked, id);
+	return 0;
+}
+
+/* --- the pool --- */
+
+void pair_new(void)
+{
+	struct pair *pair = g_new0(struct pair, 1);
+
+	pair->jobs = g_hash_table_new(NULL, NULL);
+	g_ptr_array_add(world->pool.pairs, pair);
+}
+
+void pair_kill(struct pair *pair)
+{
+	GHashTableIter iter;
+	gpointer job;
+
+	g_hash_table_iter_init(&iter, pair->jobs);
+	while (g_hash_table_iter_next(&iter, &job, NULL))
+		((struct asked *)job)->expect = HS_WORKER_DIED;
+	pair->dying = true;
+	if (g_hash_table_size(pair->jobs))
+		requests_pair_died(world->table, pair, "it was killed");
+	g_assert_cmpuint(g_hash_table_size(pair->jobs), ==, 0);
+	g_ptr_array_remove(world->pool.pairs, pair);
+	g_hash_table_unref(pair->jobs);
+	memset(pair, 0xa5, sizeof(*pair));
+	g_free(pair);
+}
+
+struct pair *any_pair(void)
+{
+	GPtrArray *pairs = world->pool.pairs;
+
+	if (!pairs->len)
+		return NULL;
+	return g_ptr_array_index(pairs, g_rand_int_range(world->rng, 0, (gint32)pairs->len));
+}
+
+int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pair **ret)
+{
+	struct asked *a = find_fd(fd);
+	struct pair *pair;
+	int r = pool->refuse;
+
+	g_assert_cmpuint(a->n_dispatched, ==, 0);
+	g_assert_cmpint(job->role, ==, a->nl.role);
+	g_assert_cmpint(job->auth, ==, a->nl.auth);
+	g_assert_cmpstr(job->peername, ==, a->nl.peername);
+	g_assert_cmpuint(job->timeout_ms, >, 0);
+	g_assert_cmpuint(job->id, !=, 0);
+	if (pool->kill_other && pool->pairs->len > 1) {
+		pool->kill_other = false;
+		pair_kill(any_pair());
+	}
+	pair = any_pair();
+	if (pool->full || !pair)
+		return -EAGAIN;
+	pool->refuse = 0;
+	if (r < 0) {
+		a->expect = HS_INTERNAL;
+		return r;
+	}
+	g_assert_true(g_hash_table_add(world->ids, (void *)(uintptr_t)job->id));
+	pool->timeout_ms = job->timeout_ms;
+	a->id = job->id;
+	a->pair = pair;
+	a->n_dispatched++;
+	g_hash_table_add(pair->jobs, a);
+	*ret = pair;
+	return 0;
+}
+
+void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel)
+{
+	GHashTableIter iter;
+	gpointer job;
+
+	g_assert_true(g_ptr_array_find(pool->pairs, pair, NULL));
+	g_hash_table_iter_init(&iter, pair->jobs);
+	while (g_hash_table_iter_next(&iter, &job, NULL)) {
+		struct asked *a = job;
+
+		if (a->id != id)
+			continue;
+		a->n_forgotten++;
+		a->n_cancelled += cancel;
+		g_hash_table_iter_remove(&iter);
+		return;
+	}
+	g_assert_not_reached();
+}
+
+static unsigned int count_overdue(void)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < world->all->len; i++)
+		n += nth(i)->overdue;
+	return n;
+}
+
+void pool_overdue(struct pool *pool, struct pair *pair)
+{
+	unsigned int n = 0;
+
+	/* After the answer, once for each, and while the pair is there. */
+	g_assert_true(g_ptr_array_find(pool->pairs, pair, NULL));
+	pool->n_overdue++;
+	g_assert_cmpuint(pool->n_overdue, ==, count_overdue());
+	for (unsigned int i = 0; i < world->all->len; i++)
+		n += nth(i)->overdue && nth(i)->pair == pair && nth(i)->answered;
+	g_assert_cmpuint(n, >, 0);
+	if (pool->kill_overdue)
+		pair_kill(pair);
+}
+
+/* --- the log --- */
+
+static const char *field(const struct log_field *fields, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(fields[i].name, name))
+			return fields[i].value;
+	}
+	return NULL;
+}
+
+static void sink(void *ctx, int priority, const char *text, const struct log_field *fields,
+		 size_t n_fields)
+{
+	const char *name = field(fields, n_fields, "TLSHD_PEERNAME");
+	struct asked *a;
+
+	if (!name) {
+		world->n_other_lines++;
+		g_free(world->last_line);
+		world->last_line = g_strdup(text);
+		return;
+	}
+	a = nth((unsigned int)atoi(name + 1));
+	a->n_lines++;
+	a->answered = true;	/* after the DONE, before the socket is closed */
+	g_assert_cmpstr(field(fields, n_fields, "TLSHD_OUTCOME"), ==, hs_outcome_name(a->expect));
+}
+
+/* --- the world --- */
+
+void set_up(struct world *w, gconstpointer unused)
+{
+	alarm(60);
+	world = w;
+	w->n_fds = count_fds();
+	w->max = REQUESTS_MAX;
+	w->starved = -1000000;
+	w->rng = g_rand_new_with_seed(SEED);
+	w->log = (struct log){ LOG_DEBUG, sink, NULL };
+	w->nl.queued = g_queue_new();
+	w->nl.accept_errors = g_queue_new();
+	w->pool.pairs = g_ptr_array_new();
+	w->all = g_ptr_array_new_with_free_func(g_free);
+	w->ids = g_hash_table_new(NULL, NULL);
+	w->unlinked = g_array_new(FALSE, FALSE, sizeof(int32_t));
+	g_assert_cmpint(sd_event_new(&w->event), >=, 0);
+	g_assert_cmpint(requests_new(&w->table, w->event, &w->log, &w->nl), ==, 0);
+	requests_set_pool(w->table, &w->pool);
+	pair_new();
+	pair_new();
+}
+
+struct asked *ask(enum hs_role role, enum hs_auth auth)
+{
+	struct asked *a = g_new0(struct asked, 1);
+
+	a->nl.fd = a->far = -1;
+	a->nl.role = role;
+	a->nl.auth = auth;
+	a->expect = NONE;
+	g_snprintf(a->nl.peername, sizeof(a->nl.peername), "r%u", world->all->len);
+	g_ptr_array_add(world->all, a);
+	g_queue_push_tail(world->nl.queued, a);
+	return a;
+}
+
+void accept_all(void)
+{
+	g_assert_cmpint(requests_accept(world->table), ==, 0);
+}
+
+struct asked *ask_and_accept(void)
+{
+	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509);
+
+	accept_all();
+	g_assert_true(a->accepted);
+	return a;
+}
+
+void answer_as(struct pair *pair, uint64_t id, enum hs_outcome outcome, bool verified)
+{
+	const struct hs_result result = {
+		.id = id, .outcome = outcome, .peer_verified = verified, .reason = "why",
+	};
+
+	requests_result(world->table, pair, &result);
+}
+
+void answer(struct asked *a, enum hs_outcome outcome, bool verified)
+{
+	a->expect = outcome;
+	a->expect_auth = outcome == HS_OK && verified && a->nl.auth == HS_AUTH_X509;
+	a->told = true;
+	answer_as(a->pair, a->id, outcome, verified);
+}
+
+void settle(void)
+{
+	while (sd_event_run(world->event, 0) > 0)
+		;
+}
+
+void wait_for(struct asked *a)
+{
+	while (!a->answered)
+		g_assert_cmpint(sd_event_run(world->event, 3000000), >, 0);
+}
+
+void expect_shutdown(void)
+{
+	for (unsigned int i = 0; i < world->all->len; i++) {
+		if (live(nth(i)) && !nth(i)->told) {
+			nth(i)->expect = HS_SHUTDOWN;
+			nth(i)->expect_auth = false;
+		}
+	}
+}
+
+static void check_one(const struct asked *a)
+{
+	char byte;
+
+	if (!a->accepted)
+		return;
+	g_assert_cmpuint(a->n_dispatched, <=, 1);
+	g_assert_cmpuint(a->n_forgotten, <=, a->n_dispatched);
+	g_assert_cmpuint(a->n_cancelled, <=, a->n_forgotten);
+	if (!a->answered) {
+		g_assert_cmpuint(a->n_done + a->n_lines, ==, 0);
+		g_assert_cmpint(recv(a->far, &byte, 1, MSG_DONTWAIT), ==, -1);
+		return;
+	}
+	g_assert_cmpuint(a->n_done, ==, 1);
+	g_assert_cmpuint(a->n_lines, ==, 1);
+	g_assert_cmpuint(a->n_forgotten, ==, a->n_dispatched);
+	/* The other end sees that nobody holds the socket any more. */
+	g_assert_cmpint(recv(a->far, &byte, 1, MSG_DONTWAIT), ==, 0);
+}
+
+void check_world(void)
+{
+	uint64_t ok, failed, want_ok = 0, want_failed = 0;
+	unsigned int n_live = 0;
+
+	for (unsigned int i = 0; i < world->all->len; i++) {
+		struct asked *a = nth(i);
+
+		check_one(a);
+		n_live += live(a);
+		want_ok += a->answered && a->expect == HS_OK;
+		want_failed += a->answered && a->expect != HS_OK;
+	}
+	g_assert_cmpuint(requests_count(world->table), ==, n_live);
+	g_assert_cmpuint(world->pool.n_overdue, ==, count_overdue());
+	requests_totals(world->table, &ok, &failed);
+	g_assert_cmpuint(ok, ==, want_ok);
+	g_assert_cmpuint(failed, ==, want_failed);
+}
+
+void tear_down(struct world *w, gconstpointer unused)
+{
+	check_world();
+	expect_shutdown();
+	requests_shutdown(w->table);
+	check_world();
+	g_assert_cmpuint(requests_count(w->table), ==, 0);
+	requests_free(w->table);
+	sd_event_unref(w->event);
+	for (unsigned int i = 0; i < w->all->len; i++)
+		fd_close(nth(i)->far);
+	g_assert_cmpuint(count_fds(), ==, w->n_fds);
+	while (w->pool.pairs->len)
+		pair_kill(any_pair());
+	g_ptr_array_unref(w->pool.pairs);
+	g_ptr_array_unref(w->all);
+	g_hash_table_unref(w->ids);
+	g_array_unref(w->unlinked);
+	g_free(w->last_line);
+	g_queue_free(w->nl.queued);
+	g_queue_free(w->nl.accept_errors);
+	g_rand_free(w->rng);
+	world = NULL;
+	alarm(0);
+}
