@@ -19,6 +19,7 @@
 
 #define CHAIN_MAX 10		/* certificates we read from a peer or send */
 #define TRANSCRIPT_HASH_MAX 48	/* SHA-384 */
+#define ALERT_RECORD_BYTES 7	/* of an alert that is not encrypted, header and all */
 #define FIRST_BYTES 32		/* of what a peer sent, kept to be shown */
 #define SIGNED_CONTENT_MAX 160	/* RFC 8446 4.4.3: 64 + 33 + 1 + 48 */
 
@@ -155,6 +156,7 @@ struct session {
 	unsigned int record_limit;	/* bytes of plaintext the peer takes */
 	unsigned int offered_limit;	/* the same, by a client that has no answer yet */
 	size_t bytes_in;
+	uint8_t last[ALERT_RECORD_BYTES];	/* the last of them; 0 where there were less */
 	uint8_t first[FIRST_BYTES];	/* the first bytes_in of them, or all */
 };
 

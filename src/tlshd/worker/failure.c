@@ -117,6 +117,22 @@ static bool began_with_alert(const struct session *s, unsigned int *ret_alert)
 	return true;
 }
 
+/*
+ * OpenSSL's client refuses a certificate with an alert that is not encrypted, since it has not
+ * sent anything encrypted yet, where the library accepts only encrypted ones by then. Anybody
+ * on the way could have sent it; the handshake has failed anyhow, and it tells why.
+ */
+static bool ended_with_alert(const struct session *s, int code, unsigned int *ret_alert)
+{
+	static const uint8_t length[] = { 0, 2 };
+
+	if (code != GNUTLS_E_DECRYPTION_FAILED || s->last[0] != 21 || s->last[1] != 3 ||
+	    memcmp(s->last + 3, length, sizeof(length)) != 0 || s->last[5] != GNUTLS_AL_FATAL)
+		return false;
+	*ret_alert = s->last[6];
+	return true;
+}
+
 static void refused_by_peer(struct session *s, unsigned int alert)
 {
 	const char *hint = alert_hint(alert);
@@ -211,7 +227,7 @@ void session_fail(struct session *s, int code)
 		refused_by_peer(s, gnutls_alert_get(s->tls));
 	} else if (s->io_errno || s->eof || code == GNUTLS_E_WARNING_ALERT_RECEIVED) {
 		closed_by_peer(s);
-	} else if (began_with_alert(s, &alert)) {
+	} else if (began_with_alert(s, &alert) || ended_with_alert(s, code, &alert)) {
 		refused_by_peer(s, alert);
 	} else if (!looks_like_tls(s)) {
 		refuse_stranger(s);

@@ -48,6 +48,14 @@ static ssize_t io_result(struct session *s, ssize_t n)
 	return -1;
 }
 
+static void keep_last(struct session *s, const uint8_t *buf, size_t n)
+{
+	size_t old = n < sizeof(s->last) ? sizeof(s->last) - n : 0;
+
+	memmove(s->last, s->last + sizeof(s->last) - old, old);
+	memcpy(s->last + old, buf + n - (sizeof(s->last) - old), sizeof(s->last) - old);
+}
+
 static ssize_t pull(gnutls_transport_ptr_t ctx, void *buf, size_t len)
 {
 	struct session *s = ctx;
@@ -70,6 +78,7 @@ static ssize_t pull(gnutls_transport_ptr_t ctx, void *buf, size_t len)
 			memcpy(s->first + s->bytes_in, buf, (size_t)n < keep ? (size_t)n : keep);
 		}
 		s->bytes_in += (size_t)n;
+		keep_last(s, buf, (size_t)n);
 	}
 	return io_result(s, n);
 }
