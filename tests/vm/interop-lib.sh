@@ -30,7 +30,7 @@ slurp() { IFS= read -r -d '' "$1" <"$2" || true; }
 # Lines, since s_server -rev works by lines; long ones, so that it does not take for ever.  Text,
 # since bash is to compare it.
 interop_data() {
-	local name size
+	local name size file
 
 	for name in up:40020 down:36018 flight16:16384 flight50:50000; do
 		size=${name#*:} name=${name%:*}
