@@ -4,15 +4,20 @@
 # The Debian packages each purpose needs.
 
 PACKAGES_BUILD=(
-	gcc meson pkg-config libgnutls28-dev libnl-3-dev libnl-genl-3-dev libglib2.0-dev
-	libkeyutils-dev libsystemd-dev
+	gcc libc6-dev meson ninja-build pkg-config libgnutls28-dev libnl-3-dev libnl-genl-3-dev
+	libglib2.0-dev libkeyutils-dev libsystemd-dev
 )
+
+# to boot a guest: the emulator, its first process, modprobe; what unpacks a kernel
+PACKAGES_GUEST=(qemu-system-x86 busybox-static kmod iproute2 procps zstd xz-utils)
+
+# to build the test consumer's module
+PACKAGES_MODULE=(make gcc-12 libelf1)
+
+# what is used in the guest
+PACKAGES_NFS=(openssl tcpdump iproute2 keyutils perl-base python3)
+PACKAGES_INTEROP=(openssl gnutls-bin iproute2)
+PACKAGES_UNIT=(systemd openssl iproute2)
 
 # unit tests and style checks
 PACKAGES_TEST=(openssl gnutls-bin shellcheck mandoc python3 libasan8 libubsan1)
-
-# virtual machines and what is used in them
-PACKAGES_VM=(
-	qemu-system-x86 busybox-static cpio iproute2 tcpdump kmod keyutils openssl gnutls-bin procps
-	zstd xz-utils make gcc-12 libelf1
-)
