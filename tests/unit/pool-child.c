@@ -194,7 +194,7 @@ static void worker(void)
 	}
 }
 
-/* Until its worker or the monitor has gone. */
+/* Until its worker or the monitor has gone. Whose end is seen first is chance, unless one waits. */
 static void keeper(void)
 {
 	struct pollfd p[] = { { .fd = CHANNEL, .events = POLLIN },
@@ -202,6 +202,8 @@ static void keeper(void)
 
 	while (poll(p, 2, -1) < 0 && errno == EINTR)
 		;
+	if (!world->hasty_keepers)
+		g_usleep(20000);
 	_exit(0);
 }
 

@@ -36,9 +36,11 @@ int __wrap_sd_event_add_time_relative(sd_event *event, sd_event_source **source,
 				      uint64_t usec, uint64_t accuracy,
 				      sd_event_time_handler_t handler, void *ctx)
 {
+	unsigned int speed = usec >= world->fast_from ? world->speed : 1;
+
 	g_array_append_val(world->delays, usec);
-	return __real_sd_event_add_time_relative(event, source, clock, usec / world->speed,
-						 world->speed == 1 ? accuracy : 1, handler, ctx);
+	return __real_sd_event_add_time_relative(event, source, clock, usec / speed,
+						 speed == 1 ? accuracy : 1, handler, ctx);
 }
 
 int __real_channel_send(int channel, const struct wire_message *msg, int fd);

@@ -63,6 +63,7 @@ struct world {
 	GString *text;		/* of the log: "<PRIORITY>TEXT\n" */
 	GArray *pids[N_CHILDREN];	/* of all there were; a pair has the same index in both */
 	GQueue *plans[N_CHILDREN];
+	bool hasty_keepers;	/* they end at once when their worker has */
 	unsigned int n_fds;
 
 	unsigned int n_reloaded, n_writable, n_died;
@@ -70,7 +71,8 @@ struct world {
 	char *reason, *why;	/* of the last `reloaded' and `died' */
 
 	uint64_t later;		/* us the clock of the program under test is ahead */
-	unsigned int speed;	/* what it waits for takes this part of the time */
+	unsigned int speed;	/* a wait takes this part of its time ... */
+	uint64_t fast_from;	/* ... when it is not shorter than this, us */
 	GArray *delays;		/* uint64_t, us: what it waited for */
 	int send_error, spawn_error;	/* of the next channel_send(), spawn_child() */
 	unsigned int send_faults, spawn_after, spawn_faults;

@@ -105,7 +105,9 @@ static int load(struct keeper *k, char *reason, size_t size)
 	int r = child_receive_files(k->monitor, &files);
 
 	if (r < 0) {
-		snprintf(reason, size, "the keeper was not told what to load: %s", strerror(-r));
+		snprintf(reason, size, "the keeper could not read what to load: %s%s", strerror(-r),
+			 r == -EAGAIN || r == -ENOMEM ?
+			 " (its memory is locked: raise the limit, LimitMEMLOCK= or ulimit -l)" : "");
 		return r;
 	}
 	k->log.level = files.start.log_level;

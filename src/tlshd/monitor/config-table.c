@@ -21,7 +21,8 @@ const struct config_key config_keys[] = {
 	{ "debug", "delay_done", CONFIG_NUMBER, AT(delay_done), 0, 3600, 0 },
 
 	{ "daemon", "workers", CONFIG_NUMBER, AT(workers), 2, 64, CONFIG_DEFAULT_CPUS },
-	{ "daemon", "max_handshakes", CONFIG_NUMBER, AT(max_handshakes), 16, 16384, 4096 },
+	{ "daemon", "max_handshakes", CONFIG_NUMBER, AT(max_handshakes), 16, 16384,
+	  CONFIG_MAX_HANDSHAKES },
 
 	{ "authenticate", "keyrings", CONFIG_LIST, AT(keyrings) },
 

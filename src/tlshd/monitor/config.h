@@ -13,6 +13,7 @@
 #include "common/handshake.h"
 #include "common/log.h"
 
+#define CONFIG_MAX_HANDSHAKES 4096	/* in flight at once, where nothing is configured */
 #define CONFIG_PATH "tlshd.conf"	/* below SYSCONFDIR, mostly /etc */
 #define CONFIG_PATH_COMPAT "tlshd/config"
 

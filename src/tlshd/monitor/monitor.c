@@ -27,6 +27,8 @@
 #define STOP_LIMIT (5 * USEC_PER_SEC)	/* for handshakes under way when we are to stop */
 #define EXTEND_EVERY (20 * USEC_PER_SEC)
 #define ALL_CIPHERS ((1u << KTLS_N_CIPHERS) - 1)
+#define NO_KTLS \
+	"this kernel cannot encrypt TLS 1.3 records: it needs CONFIG_TLS and the module \"tls\" (modprobe tls)"
 /* For everything but requests: files of two generations, and the channels of their pairs. */
 #define DESCRIPTORS_KEPT(workers) (64 + 16 * (workers))
 
@@ -92,6 +94,7 @@ static int on_extend(sd_event_source *source, uint64_t usec, void *ctx)
 static int join(struct monitor *m)
 {
 	enum netlink_join joined = NETLINK_NO_FAMILY;
+	uint32_t ciphers = 0;
 	bool had = m->joined;
 	int r = netlink_join(m->netlink, &joined);
 
@@ -100,6 +103,9 @@ static int join(struct monitor *m)
 		return had || m->options->wait ? EX_OK : EX_OSERR;
 	}
 	m->joined = joined == NETLINK_JOINED;
+	/* It came while we waited: what the start could not do, load the kernel's TLS, is due now. */
+	if (m->joined && m->extend && ktls_probe(&ciphers) == 0 && !ciphers)
+		log_error(m->log, NO_KTLS);
 	/* Nothing to say where it was said before. */
 	if (m->joined || (!had && (m->extend || m->serving)))
 		return EX_OK;
@@ -144,8 +150,13 @@ static int probe_ciphers(struct monitor *m, uint32_t *ret)
 		*ret = ALL_CIPHERS;
 		return EX_OK;
 	}
+	/* What brings the upcall may bring this, too; until then it could only be guessed. */
+	if (!mask && !m->joined) {
+		*ret = ALL_CIPHERS;
+		return EX_OK;
+	}
 	if (!mask) {
-		log_error(m->log, "this kernel cannot encrypt TLS 1.3 records: it needs CONFIG_TLS and the module \"tls\" (modprobe tls)");
+		log_error(m->log, NO_KTLS);
 		return EX_UNAVAILABLE;
 	}
 	for (unsigned int i = 0; i < KTLS_N_CIPHERS; i++) {
@@ -195,19 +206,21 @@ static int try_config(struct monitor *m, struct loaded *loaded, char *reason, si
 static void adopt(struct monitor *m)
 {
 	struct rlimit nofile = { .rlim_cur = REQUESTS_MAX };
-	unsigned int max, kept;
+	unsigned int asked, max, kept;
 
 	config_free(m->config);
 	m->config = TAKE_PTR(m->coming);
 	m->log->level = m->config->log_level;
 	netlink_set_debug(m->config->netlink_debug);
 	getrlimit(RLIMIT_NOFILE, &nofile);
-	max = m->config->max_handshakes;
+	asked = max = m->config->max_handshakes;
 	kept = DESCRIPTORS_KEPT(m->config->workers);
 	if (nofile.rlim_cur < max + kept) {
 		max = nofile.rlim_cur > 2 * kept ? nofile.rlim_cur - kept : kept;
-		log_notice(m->log, "max_handshakes is lowered to %u: the limit on open files (LimitNOFILE=) allows no more",
-			 max);
+		/* Nobody asked for the default: no need to explain it. */
+		log_msg(m->log, asked == CONFIG_MAX_HANDSHAKES ? LOG_DEBUG : LOG_NOTICE,
+			"max_handshakes is lowered to %u: the limit on open files (LimitNOFILE=) allows no more",
+			max);
 	}
 	requests_set_limits(m->requests, max, m->config->delay_done);
 }

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 
 #include "common/channel.h"
 #include "tlshd/monitor/pool-private.h"
@@ -122,7 +124,7 @@ int pair_start(struct generation *gen)
 		r = start_child(pair, CHILD_WORKER, worker_end);
 	if (r >= 0)
 		r = sd_event_add_time_relative(gen->pool->event, &pair->limit, CLOCK_MONOTONIC,
-					       START_LIMIT, 0, on_start_limit, pair);
+					       START_LIMIT, 1, on_start_limit, pair);
 	if (r >= 0)
 		return 0;
 	/* What did start is reaped as usual. */
@@ -141,7 +143,7 @@ void pair_drain(struct pair *pair)
 	if (pair->dying)
 		return;
 	r = channel_send(worker->channel, &drain, -1);
-	pair->drain = r == -EAGAIN;
+	pair->drain = r == -EAGAIN || r == -ENOMEM || r == -ENOBUFS;
 	if (pair->drain)
 		sd_event_source_set_io_events(worker->io, EPOLLIN | EPOLLOUT);
 	else if (r < 0)
@@ -168,6 +170,9 @@ static bool handle(struct child *c, const struct wire_message *msg)
 		pool_end_pair(c->pair, -EINVAL, why);
 		return true;
 	case WIRE_LOG:
+		/* All of a new generation load the same files: one tells of them. */
+		if (!c->ready && c->pair->gen->state == GEN_COMING && c->pair->next)
+			return true;
 		/* What is above an error is not theirs to say: it goes to every terminal. */
 		log_msg(pool->log, MAX(msg->text.priority, LOG_ERR), "%s[%d]: %s", spawn_kind_name(c->kind),
 			c->pid, msg->text.text);
@@ -216,6 +221,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 			break;
 		}
 		pair->heard = pool_now(pool);
+		pair->owing = false;
 		if (r < 0 || stray >= 0 || !handle(c, &msg))
 			pair_end_by(c, "broke the protocol");
 	}
@@ -232,11 +238,13 @@ static void describe_exit(const siginfo_t *si, char *buf, size_t size)
 			 sigabbrev_np(si->si_status) ? sigabbrev_np(si->si_status) : "?");
 }
 
-/* The results of a worker that ended in good order may still be in its channel. */
 static void read_last_words(struct child *c)
 {
 	struct wire_message msg;
 
+	/* Nothing is added while we read: a process it left behind could go on for ever. */
+	if (c->channel >= 0)
+		shutdown(c->channel, SHUT_RD);
 	while (!c->pair->dying && c->channel >= 0) {
 		CLEANUP_FD int stray = -1;
 
@@ -246,22 +254,55 @@ static void read_last_words(struct child *c)
 	explicit_bzero(&msg, sizeof(msg));
 }
 
-static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx)
+/* How much an end tells: those who see the other go end with EX_OK or EX_IOERR. */
+static int weight(const siginfo_t *si)
 {
-	struct child *c = ctx;
-	struct pair *pair = c->pair;
-	struct generation *gen = pair->gen;
-	char how[64];
-	bool drained;
+	if (si->si_code != CLD_EXITED)
+		return 3;
+	if (si->si_status != EX_OK && si->si_status != EX_IOERR)
+		return 2;
+	return si->si_status == EX_IOERR;
+}
 
+/*
+ * One that sees the other go ends, too, and may be reaped first: then the
+ * other's end is the one to tell of. It is only looked at here, not reaped.
+ */
+static struct child *first_to_fall(struct child *c, siginfo_t *si)
+{
+	struct child *other = &c->pair->child[c->kind == CHILD_WORKER ? CHILD_KEEPER :
+								      CHILD_WORKER];
+	siginfo_t theirs = { 0 };
+
+	if (!other->pid ||
+	    waitid(P_PID, other->pid, &theirs, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+	    !theirs.si_pid || weight(&theirs) <= weight(si))
+		return c;
+	*si = theirs;
+	return other;
+}
+
+void pair_read_last_words(struct pair *pair)
+{
 	for (unsigned int i = 0; i < N_CHILDREN; i++)
 		read_last_words(&pair->child[i]);
-	drained = gen->state == GEN_RETIRED && pair->in_flight == 0;
-	describe_exit(si, how, sizeof(how));
-	if (drained)
+}
+
+static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx)
+{
+	struct child *c = ctx, *first;
+	struct pair *pair = c->pair;
+	struct generation *gen = pair->gen;
+	siginfo_t end = *si;
+	char how[64];
+
+	pair_read_last_words(pair);
+	first = first_to_fall(c, &end);
+	describe_exit(&end, how, sizeof(how));
+	if (gen->state == GEN_RETIRED && pair->in_flight == 0)
 		pool_end_pair(pair, 0, NULL);
 	else
-		pair_end_by(c, how);
+		pair_end_by(first, how);
 	c->pid = 0;
 	c->exit = sd_event_source_disable_unref(c->exit);
 	if (!pair->child[CHILD_WORKER].pid && !pair->child[CHILD_KEEPER].pid) {

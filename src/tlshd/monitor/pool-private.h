@@ -34,6 +34,7 @@ struct pair {
 	uint64_t started;	/* CLOCK_MONOTONIC, us */
 	uint64_t heard;		/* when the worker last spoke, or got its first job */
 	sd_event_source *limit;	/* until it is ready */
+	bool owing;		/* the worker got a job and has not spoken since */
 	bool blocked;		/* the worker's channel is full */
 	bool starved;		/* no memory for a message; pool->retry clears it */
 	bool drain;		/* the worker is still to be told to drain */
@@ -84,6 +85,8 @@ void pair_kill(struct pair *pair);
 void pair_end_by(struct child *child, const char *what);
 /* Tells the worker to end when it has nothing left; again later when its channel is full. */
 void pair_drain(struct pair *pair);
+/* What its processes wrote before their end may still be in their channels: results count. */
+void pair_read_last_words(struct pair *pair);
 /* Takes it out of its generation. Its processes must have been reaped. */
 void pair_free(struct pair *pair);
 

@@ -57,7 +57,7 @@ static int arm(struct generation *gen, uint64_t delay, sd_event_time_handler_t h
 {
 	gen->timer = sd_event_source_disable_unref(gen->timer);
 	return sd_event_add_time_relative(gen->pool->event, &gen->timer, CLOCK_MONOTONIC, delay,
-					  0, handler, gen);
+					  1, handler, gen);
 }
 
 static void plan_replacement(struct generation *gen, const struct pair *dead)
@@ -309,11 +309,12 @@ static void not_dispatched(struct pair *pair, int r)
 		pair->starved = true;
 		pool->retry = sd_event_source_disable_unref(pool->retry);
 		if (sd_event_add_time_relative(pool->event, &pool->retry, CLOCK_MONOTONIC,
-					       SHORTAGE_RETRY, 0, on_retry, pool) < 0)
+					       SHORTAGE_RETRY, 1, on_retry, pool) < 0)
 			pair->starved = false;
 		break;
 	default:
 		/* It died and we have not been told yet: another takes the job. */
+		pair_read_last_words(pair);
 		pair_end_by(worker, "does not take its work");
 	}
 }
@@ -328,8 +329,10 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 		int r = channel_send(pair->child[CHILD_WORKER].channel, &msg, fd);
 
 		if (!r) {
-			if (!pair->in_flight++)
+			pair->in_flight++;
+			if (!pair->owing)
 				pair->heard = pool_now(pool);
+			pair->owing = true;
 			*ret = pair;
 			return 0;
 		}

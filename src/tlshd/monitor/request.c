@@ -276,7 +276,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 static int set_timer(struct request *req, uint64_t usec)
 {
 	req->timer = sd_event_source_disable_unref(req->timer);
-	return sd_event_add_time_relative(req->table->event, &req->timer, CLOCK_MONOTONIC, usec, 0,
+	return sd_event_add_time_relative(req->table->event, &req->timer, CLOCK_MONOTONIC, usec, 1,
 					  on_deadline, req);
 }
 

@@ -210,7 +210,7 @@ static int load(struct worker *w, char *reason, size_t size)
 	int r = child_receive_files(w->monitor, &files);
 
 	if (r < 0) {
-		snprintf(reason, size, "the worker was not told what to load: %s", strerror(-r));
+		snprintf(reason, size, "the worker could not read what to load: %s", strerror(-r));
 		return r;
 	}
 	for (size_t i = 0; i < files.n; i++)

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The commands and notifications, with a kernel of the test's own: the sockets
+ * are of the protocol by which programs talk to each other, and nl_send() hands
+ * the message to fake_kernel(), whose answers are queued when it returns, as the
+ * real one's are. test-netlink-parse.c has what is in a request.
+ */
+#include <glib.h>
+#include <sys/socket.h>
+
+#include <netlink/netlink.h>
+
+static int fake_connect(struct nl_sock *sk, int protocol);
+static int fake_send(struct nl_sock *sk, struct nl_msg *msg);
+
+#define nl_connect fake_connect
+#define nl_send fake_send
+#include "tlshd/monitor/netlink.c"
+#undef nl_connect
+#undef nl_send
+
+#define FAMILY 27
+
+/* Which answers the kernel has for the next commands. */
+enum reply {
+	REPLY_NONE,
+	REPLY_REQUEST,		/* of ACCEPT */
+	REPLY_NO_SOCKET,	/* a request without a descriptor */
+	REPLY_ERROR,
+	REPLY_ACK,
+	REPLY_STALE,		/* answers to an earlier command, then REPLY_REQUEST or ACK */
+};
+
+struct world {
+	struct log log;
+	struct netlink *nl;
+	enum reply reply;
+	int error, send_error;
+	struct nl_msg *last;	/* command */
+};
+
+static struct world *world;
+static bool real_kernel;
+
+static int fake_connect(struct nl_sock *sk, int protocol)
+{
+	g_assert_cmpint(protocol, ==, NETLINK_GENERIC);
+	return nl_connect(sk, real_kernel ? NETLINK_GENERIC : NETLINK_USERSOCK);
+}
+
+/* Puts a message into the receive queue of @to, as the kernel does. */
+static void kernel_sends(struct nl_sock *to, struct nl_msg *msg)
+{
+	struct sockaddr_nl addr = {
+		.nl_family = AF_NETLINK, .nl_pid = nl_socket_get_local_port(to),
+	};
+	const struct nlmsghdr *hdr = nlmsg_hdr(msg);
+	CLEANUP_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK);
+
+	g_assert_cmpint(fd, >=, 0);
+	g_assert_cmpint(sendto(fd, hdr, hdr->nlmsg_len, 0, (struct sockaddr *)&addr, sizeof(addr)),
+			==, hdr->nlmsg_len);
+	nlmsg_free(msg);
+}
+
+static struct nl_msg *new_reply(uint32_t seq)
+{
+	struct nl_msg *msg = nlmsg_alloc_size(16384);
+
+	g_assert_nonnull(genlmsg_put(msg, 0, seq, FAMILY, 0, 0, HANDSHAKE_CMD_ACCEPT, 1));
+	return msg;
+}
+
+static struct nl_msg *request_reply(uint32_t seq, bool with_socket)
+{
+	struct nl_msg *msg = new_reply(seq);
+
+	if (with_socket)
+		nla_put_s32(msg, HANDSHAKE_A_ACCEPT_SOCKFD, 99);
+	nla_put_u32(msg, HANDSHAKE_A_ACCEPT_MESSAGE_TYPE, HANDSHAKE_MSG_TYPE_SERVERHELLO);
+	nla_put_u32(msg, HANDSHAKE_A_ACCEPT_AUTH_MODE, HANDSHAKE_AUTH_X509);
+	return msg;
+}
+
+static struct nl_msg *error_reply(uint32_t seq, int error)
+{
+	struct nl_msg *msg = nlmsg_alloc();
+	struct nlmsgerr *e;
+
+	nlmsg_put(msg, 0, seq, NLMSG_ERROR, sizeof(*e), 0);
+	e = nlmsg_data(nlmsg_hdr(msg));
+	*e = (struct nlmsgerr){ .error = error, .msg.nlmsg_seq = seq };
+	return msg;
+}
+
+static void fake_kernel(struct nl_sock *sk, uint32_t seq)
+{
+	switch (world->reply) {
+	case REPLY_NONE:
+		break;
+	case REPLY_STALE:
+		kernel_sends(sk, request_reply(seq - 1, true));
+		kernel_sends(sk, error_reply(seq - 1, -EMFILE));
+		kernel_sends(sk, error_reply(seq - 1, 0));
+		kernel_sends(sk, world->error ? error_reply(seq, world->error) :
+						request_reply(seq, true));
+		break;
+	case REPLY_REQUEST:
+	case REPLY_NO_SOCKET:
+		kernel_sends(sk, request_reply(seq, world->reply == REPLY_REQUEST));
+		break;
+	case REPLY_ERROR:
+		kernel_sends(sk, error_reply(seq, world->error));
+		break;
+	case REPLY_ACK:
+		kernel_sends(sk, error_reply(seq, 0));
+		break;
+	}
+}
+
+static int fake_send(struct nl_sock *sk, struct nl_msg *msg)
+{
+	g_assert_true(sk == world->nl->commands);
+	if (world->send_error)
+		return world->send_error;
+	nlmsg_free(world->last);
+	world->last = nlmsg_convert(nlmsg_hdr(msg));
+	fake_kernel(sk, nlmsg_hdr(msg)->nlmsg_seq);
+	return 1;
+}
+
+static void sink(void *ctx, int priority, const char *text, const struct log_field *fields,
+		 size_t n_fields)
+{
+}
+
+static void set_up(struct world *w, gconstpointer unused)
+{
+	alarm(60);
+	world = w;
+	real_kernel = false;
+	w->log = (struct log){ LOG_DEBUG, sink, NULL };
+	g_assert_cmpint(netlink_open(&w->nl, &w->log), ==, 0);
+	w->nl->family = FAMILY;
+}
+
+static void tear_down(struct world *w, gconstpointer unused)
+{
+	netlink_close(w->nl);
+	nlmsg_free(w->last);
+	alarm(0);
+}
+
+static void test_errnos(void)
+{
+	static const struct {
+		int nle, want;
+	} cases[] = {
+		{ 0, 0 }, { NLE_AGAIN, -EAGAIN }, { NLE_INTR, -EINTR }, { NLE_NOMEM, -ENOBUFS },
+		{ NLE_OBJ_NOTFOUND, -ENOENT }, { NLE_PERM, -EPERM }, { NLE_NOACCESS, -EPERM },
+		{ NLE_AF_NOSUPPORT, -EPROTONOSUPPORT }, { NLE_OPNOTSUPP, -EPROTONOSUPPORT },
+		{ NLE_FAILURE, -EIO }, { NLE_MAX, -EIO }, { 12345, -EIO },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_assert_cmpint(nle_errno(cases[i].nle), ==, cases[i].want);
+		g_assert_cmpint(nle_errno(-cases[i].nle), ==, cases[i].want);
+	}
+}
+
+/* --- commands --- */
+
+static void test_accept(struct world *w, gconstpointer unused)
+{
+	struct netlink_request req = { .fd = -5 };
+	struct nlattr *attr;
+
+	w->reply = REPLY_REQUEST;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, 0);
+	g_assert_cmpint(req.fd, ==, 99);
+	g_assert_cmpint(req.role, ==, HS_SERVER);
+	/* The kernel takes no other attribute in an ACCEPT. */
+	g_assert_cmpint(nlmsg_hdr(w->last)->nlmsg_type, ==, FAMILY);
+	g_assert_cmpint(genlmsg_hdr(nlmsg_hdr(w->last))->cmd, ==, HANDSHAKE_CMD_ACCEPT);
+	g_assert_cmpint(nlmsg_attrlen(nlmsg_hdr(w->last), GENL_HDRLEN), ==, 8);
+	attr = nlmsg_find_attr(nlmsg_hdr(w->last), GENL_HDRLEN, HANDSHAKE_A_ACCEPT_HANDLER_CLASS);
+	g_assert_cmpuint(nla_get_u32(attr), ==, HANDSHAKE_HANDLER_CLASS_TLSHD);
+
+	w->reply = REPLY_NO_SOCKET;
+	req.fd = -5;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -EPROTO);
+	g_assert_cmpint(req.fd, ==, -5);
+}
+
+/* The kernel's errno comes through as it is, not as the library would fold it. */
+static void test_accept_errors(struct world *w, gconstpointer unused)
+{
+	static const int errors[] = {
+		EAGAIN, EPERM, EINVAL, EOPNOTSUPP, EMFILE, EACCES, ENOKEY, EKEYEXPIRED, ENOMEM,
+	};
+	struct netlink_request req;
+
+	w->reply = REPLY_ERROR;
+	for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+		w->error = -errors[i];
+		g_assert_cmpint(netlink_accept(w->nl, &req), ==, -errors[i]);
+	}
+}
+
+/* An answer that does not come is a fault, not "nothing queued"; it is not waited for. */
+static void test_no_answer(struct world *w, gconstpointer unused)
+{
+	struct netlink_request req;
+
+	w->reply = REPLY_NONE;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOBUFS);
+	g_assert_cmpint(netlink_done(w->nl, 0, 0, 0), ==, -ENOBUFS);
+	w->send_error = -NLE_AGAIN;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOBUFS);
+	w->send_error = -NLE_NOMEM;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOBUFS);
+	w->send_error = 0;
+	/* The answers of others than this command are passed over. */
+	w->reply = REPLY_STALE;
+	req.fd = -5;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, 0);
+	g_assert_cmpint(req.fd, ==, 99);
+	w->error = -EAGAIN;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -EAGAIN);
+	w->error = -EBUSY;
+	g_assert_cmpint(netlink_done(w->nl, 0, 0, 0), ==, -EBUSY);
+}
+
+static void test_done(struct world *w, gconstpointer unused)
+{
+	const struct nlmsghdr *hdr;
+
+	w->reply = REPLY_ACK;
+	g_assert_cmpint(netlink_done(w->nl, 5, EACCES, 0), ==, 0);
+	hdr = nlmsg_hdr(w->last);
+	g_assert_cmpint(genlmsg_hdr(nlmsg_hdr(w->last))->cmd, ==, HANDSHAKE_CMD_DONE);
+	g_assert_true(hdr->nlmsg_flags & NLM_F_ACK);
+	g_assert_cmpint(nlmsg_attrlen(hdr, GENL_HDRLEN), ==, 16);
+	g_assert_cmpuint(nla_get_u32(nlmsg_find_attr(nlmsg_hdr(w->last), GENL_HDRLEN,
+						     HANDSHAKE_A_DONE_STATUS)), ==, EACCES);
+	g_assert_cmpint(nla_get_s32(nlmsg_find_attr(nlmsg_hdr(w->last), GENL_HDRLEN,
+						    HANDSHAKE_A_DONE_SOCKFD)), ==, 5);
+	g_assert_cmpint(netlink_done(w->nl, 5, 0, 1), ==, 0);
+	hdr = nlmsg_hdr(w->last);
+	g_assert_cmpint(nlmsg_attrlen(hdr, GENL_HDRLEN), ==, 24);
+	g_assert_cmpuint(nla_get_u32(nlmsg_find_attr(nlmsg_hdr(w->last), GENL_HDRLEN,
+						     HANDSHAKE_A_DONE_REMOTE_AUTH)), ==, 1);
+	w->reply = REPLY_ERROR;
+	w->error = -EBUSY;
+	g_assert_cmpint(netlink_done(w->nl, 5, 0, 0), ==, -EBUSY);
+}
+
+static void test_no_family(struct world *w, gconstpointer unused)
+{
+	struct netlink_request req;
+
+	w->nl->family = -1;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -EAGAIN);
+	g_assert_cmpint(netlink_done(w->nl, 5, 0, 0), ==, -ENOENT);
+	g_assert_null(w->last);
+}
+
+/* --- notifications --- */
+
+static struct nl_msg *notification(int type)
+{
+	struct nl_msg *msg = nlmsg_alloc();
+
+	g_assert_nonnull(genlmsg_put(msg, 0, 0, type, 0, 0, HANDSHAKE_CMD_READY, 1));
+	return msg;
+}
+
+static void test_events(struct world *w, gconstpointer unused)
+{
+	struct nl_msg *msg;
+
+	g_assert_cmpint(netlink_events(w->nl), ==, 0);
+	for (unsigned int i = 0; i < 20; i++)
+		kernel_sends(w->nl->events, notification(FAMILY));
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY);
+	g_assert_cmpint(netlink_events(w->nl), ==, 0);
+	kernel_sends(w->nl->events, notification(GENL_ID_CTRL));
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_FAMILY);
+	kernel_sends(w->nl->events, notification(GENL_ID_CTRL));
+	kernel_sends(w->nl->events, notification(FAMILY));
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY | NETLINK_FAMILY);
+	kernel_sends(w->nl->events, notification(FAMILY + 1));
+	g_assert_cmpint(netlink_events(w->nl), ==, 0);
+
+	/* What is nonsense may have been a READY; the socket goes on. */
+	kernel_sends(w->nl->events, error_reply(3, -EINVAL));
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY);
+	msg = notification(FAMILY);
+	nlmsg_hdr(msg)->nlmsg_type = NLMSG_OVERRUN;
+	kernel_sends(w->nl->events, msg);
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY);
+	kernel_sends(w->nl->events, notification(GENL_ID_CTRL));
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_FAMILY);
+}
+
+/* ENOBUFS: requests may wait that nobody will tell of. */
+static void test_overrun(struct world *w, gconstpointer unused)
+{
+	struct sockaddr_nl group = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	CLEANUP_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK);
+	struct nl_msg *msg = notification(FAMILY + 1);
+	unsigned int n = 0;
+
+	if (nl_socket_add_membership(w->nl->events, 1) < 0) {
+		nlmsg_free(msg);
+		g_test_skip("to join a multicast group takes CAP_NET_ADMIN here");
+		return;
+	}
+	/* More than any buffer holds; none of them is a READY. */
+	for (unsigned int i = 0; i < 20000; i++)
+		sendto(fd, nlmsg_hdr(msg), nlmsg_hdr(msg)->nlmsg_len, 0, (struct sockaddr *)&group,
+		       sizeof(group));
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY);
+	while (netlink_events(w->nl) && n++ < 100)
+		;
+	g_assert_cmpuint(n, <, 100);
+	nlmsg_hdr(msg)->nlmsg_type = FAMILY;
+	kernel_sends(w->nl->events, msg);
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY);
+}
+
+/* --- this host's kernel --- */
+
+static void test_join(void)
+{
+	const struct log log = { LOG_DEBUG, sink, NULL };
+	CLEANUP(netlink_closep) struct netlink *nl = NULL;
+	enum netlink_join joined = NETLINK_JOINED;
+
+	real_kernel = true;
+	g_assert_cmpint(netlink_open(&nl, &log), ==, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		g_assert_cmpint(netlink_join(nl, &joined), ==, 0);
+		if (joined == NETLINK_JOINED) {
+			g_test_skip("this kernel has the handshake family");
+			return;
+		}
+		g_assert_cmpint(joined, ==, NETLINK_NO_FAMILY);
+		g_assert_true(nl->watching_families);
+		g_assert_cmpint(nl->family, <, 0);
+		g_assert_cmpint(netlink_events(nl) & NETLINK_READY, ==, 0);
+	}
+}
+
+#define ADD(name, fn) \
+	g_test_add("/netlink/" name, struct world, NULL, set_up, fn, tear_down)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/netlink/errnos", test_errnos);
+	ADD("accept", test_accept);
+	ADD("accept/errors", test_accept_errors);
+	ADD("no-answer", test_no_answer);
+	ADD("done", test_done);
+	ADD("no-family", test_no_family);
+	ADD("events", test_events);
+	ADD("events/overrun", test_overrun);
+	g_test_add_func("/netlink/join", test_join);
+	return g_test_run();
+}
