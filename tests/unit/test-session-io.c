@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What comes over the wire: in pieces, not at all, or from somebody else. */
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "tls-pair.h"
@@ -421,6 +422,51 @@ static void test_foreign_authorities(void)
 	pair_close(&p);
 }
 
+static void finish_server(void *ctx)
+{
+	struct pair *p = ctx;
+
+	while (p->status[HS_SERVER] != SESSION_ENDED)
+		pair_step(p, HS_SERVER);
+	shutdown(p->fd[HS_SERVER], SHUT_RDWR);
+}
+
+/* The kernel takes no connection that the peer has ended; what it said before is told. */
+static void test_refused_before_the_keys(void)
+{
+	static const struct {
+		const char *trust;	/* of the server */
+		enum hs_outcome server, client;
+		const char *reason;
+	} cases[] = {
+		{ "other", HS_CERT_UNKNOWN_ISSUER, HS_PEER_ALERT, "unknown_ca(48)" },
+		{ "ca", HS_OK, HS_CLOSED, "closed the connection" },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct side client = plain_client(), server = plain_server();
+		struct kernel *kernel;
+		struct pair p;
+
+		client.chain = client_cert->pem;
+		client.key = client_cert;
+		if (!strcmp(cases[i].trust, "other"))
+			server.trust = other_ca->pem;
+		pair_open(&p, &client, &server);
+		p.job[HS_CLIENT].auth = HS_AUTH_X509;
+		kernel = &kernels[p.fd[HS_CLIENT]];
+		kernel->fail_name = TCP_ULP;
+		kernel->fail_errno = ENOTCONN;
+		kernel->on_fail = finish_server;
+		kernel->on_fail_ctx = &p;
+		pair_run(&p);
+		assert_outcome(&p, HS_SERVER, cases[i].server);
+		assert_outcome(&p, HS_CLIENT, cases[i].client);
+		assert_reason(&p, HS_CLIENT, cases[i].reason);
+		pair_close(&p);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	char path[128];
@@ -448,6 +494,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/session-io/timeout", test_timeout);
 	g_test_add_func("/session-io/flood", test_flood);
 	g_test_add_func("/session-io/foreign-authorities", test_foreign_authorities);
+	g_test_add_func("/session-io/refused-before-the-keys", test_refused_before_the_keys);
 	r = g_test_run();
 	pair_pki_free();
 	return r;

@@ -42,6 +42,8 @@ int fake_setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 
 	g_assert_cmpint(fd, <, (int)G_N_ELEMENTS(kernels));
 	if (k->fail_errno && k->fail_name == name) {
+		if (k->on_fail)
+			k->on_fail(k->on_fail_ctx);
 		errno = k->fail_errno;
 		return -1;
 	}

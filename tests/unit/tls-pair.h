@@ -34,6 +34,8 @@ struct kernel {
 	unsigned int limit;
 	int fail_name;		/* the option to refuse, 0: none */
 	int fail_errno;
+	void (*on_fail)(void *ctx);	/* what happens meanwhile; may be NULL */
+	void *on_fail_ctx;
 };
 
 extern struct kernel kernels[1024];

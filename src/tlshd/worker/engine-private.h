@@ -172,4 +172,10 @@ const char *session_peer_word(const struct session *session);
 /* Finds the verdict on a handshake that ended with @code and tells the peer, where it listens. */
 void session_fail(struct session *session, int code);
 
+/*
+ * The handshake is done but the connection has ended: sets the verdict by what
+ * the peer still sent, HS_PEER_ALERT or HS_CLOSED.
+ */
+void session_peer_gone(struct session *session);
+
 #endif

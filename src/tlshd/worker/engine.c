@@ -38,11 +38,13 @@ static void library_message(int level, const char *text)
 	log_debug(library_log, "gnutls %d: %s", level, text_line(line, sizeof(line), text, len));
 }
 
+#define LIBRARY_DEBUG_MAX 8u	/* at 9 the library writes down the keys of each session */
+
 static void library_debug(const struct log *log, unsigned int level)
 {
 	library_log = log;
 	gnutls_global_set_log_function(library_message);
-	gnutls_global_set_log_level((int)level);
+	gnutls_global_set_log_level((int)(level < LIBRARY_DEBUG_MAX ? level : LIBRARY_DEBUG_MAX));
 }
 
 static int sign_content(const struct identity *identity, gnutls_sign_algorithm_t algorithm,

@@ -15,6 +15,8 @@
 
 #include "common/text.h"
 
+#define RECORDS_MAX 8	/* looked at behind a handshake for the alert that ended it */
+
 static const struct {
 	unsigned int alert;
 	const char *name;
@@ -236,6 +238,29 @@ void session_fail(struct session *s, int code)
 		translate(s, code);
 		gnutls_alert_send_appropriate(s->tls, code);
 	}
+}
+
+/*
+ * A peer that verifies after us may have refused and closed by the time we
+ * install the keys. The kernel cannot take the connection any more, so what is
+ * left in it is ours to read.
+ */
+void session_peer_gone(struct session *s)
+{
+	uint8_t byte;
+	ssize_t r;
+
+	/* Tickets may come first; each read takes one record in. */
+	for (unsigned int i = 0; i < RECORDS_MAX; i++) {
+		r = gnutls_record_recv(s->tls, &byte, sizeof(byte));
+		if (r == GNUTLS_E_FATAL_ALERT_RECEIVED) {
+			refused_by_peer(s, gnutls_alert_get(s->tls));
+			return;
+		}
+		if (r != GNUTLS_E_AGAIN && r != GNUTLS_E_INTERRUPTED)
+			break;
+	}
+	closed_by_peer(s);
 }
 
 static const char *message_name(unsigned int type)

@@ -402,7 +402,9 @@ static void hand_over(struct session *s, struct hs_result *result)
 	} else {
 		text_copy(result->cipher, sizeof(result->cipher), ktls_cipher_name(keys.cipher));
 		r = ktls_install(s->fd, &keys, s->engine->setsockopt_fn, &ktls, &step);
-		if (r < 0)
+		if (r == -ENOTCONN)
+			session_peer_gone(s);
+		else if (r < 0)
 			verdict_set(&s->verdict, HS_KTLS, 0, "the kernel did not take the keys: %s: %s",
 				    step, strerror(-r));
 		else if (ktls != KTLS_OK)

@@ -86,6 +86,7 @@ static int add_message(struct transcript *t, unsigned int type, const void *body
 /* The peer, or we, chose a cipher suite: keep its hash only. */
 static int choose_hash(struct transcript *t, const uint8_t *hello, size_t len)
 {
+	bool sha384;
 	size_t at;
 
 	if (len <= HELLO_SESSION_ID)
@@ -93,7 +94,11 @@ static int choose_hash(struct transcript *t, const uint8_t *hello, size_t len)
 	at = HELLO_SESSION_ID + 1u + hello[HELLO_SESSION_ID];
 	if (len < at + 2)
 		return -EBADMSG;
-	if ((hello[at] << 8 | hello[at + 1]) == SUITE_AES_256_GCM_SHA384)
+	sha384 = (hello[at] << 8 | hello[at + 1]) == SUITE_AES_256_GCM_SHA384;
+	/* Not the suite of the HelloRetryRequest before it (RFC 8446 4.1.4). */
+	if (!(sha384 ? t->sha384 : t->sha256))
+		return -EBADMSG;
+	if (sha384)
 		drop(&t->sha256);
 	else
 		drop(&t->sha384);

@@ -251,6 +251,28 @@ static unsigned int anchor_crl(struct trust *t, struct crl *crl)
 	return namesakes;
 }
 
+/*
+ * RFC 5280 5.2: a list with a critical extension (part of the certificates only, indirect, a
+ * difference to another list) must not be taken for a whole one.
+ */
+static bool has_critical_extension(gnutls_x509_crl_t crl)
+{
+	unsigned int i, critical;
+	char oid[128];
+	size_t size;
+	int r;
+
+	for (i = 0; ; i++) {
+		size = sizeof(oid);
+		critical = 0;
+		r = gnutls_x509_crl_get_extension_info(crl, i, oid, &size, &critical);
+		if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+			return false;
+		if (r < 0 || critical)
+			return true;
+	}
+}
+
 static int load_crl(struct trust *t, struct crl *crl, const char *label, const struct log *log,
 		    char *reason, size_t reason_size)
 {
@@ -267,6 +289,11 @@ static int load_crl(struct trust *t, struct crl *crl, const char *label, const s
 	crl->next_update = gnutls_x509_crl_get_next_update(crl->crl);
 	name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer, sizeof(issuer));
 
+	if (has_critical_extension(crl->crl)) {
+		snprintf(reason, reason_size, "%s: the list of \"%s\" is partial, indirect or a delta "
+			 "(critical extension): only whole lists can be used", label, issuer);
+		return -ENOTSUP;
+	}
 	namesakes = anchor_crl(t, crl);
 	if (namesakes > 0 && !crl->anchored) {
 		snprintf(reason, reason_size, "%s: the list of \"%s\" is not signed by that issuer's "

@@ -24,6 +24,8 @@
 
 #define RSA_BITS_MAX 8192	/* a key of 16384 bits costs 400 ms in one go */
 #define RSA_EXPONENT_MAX 5	/* bytes */
+#define CERT_MAX (16u << 10)	/* bytes; with ML-DSA-87 it is 8 KiB */
+#define DN_MAX 2048		/* bytes of DER: the library takes quadratic time to print them */
 #define PURPOSES_MAX 64		/* extended key usages looked at */
 #define DN_TEXT 160
 #define WHO_TEXT 224
@@ -96,6 +98,18 @@ static bool key_too_dear(gnutls_x509_crt_t cert)
 	return dear;
 }
 
+static bool name_too_long(gnutls_x509_crt_t cert)
+{
+	gnutls_datum_t subject = { NULL, 0 }, issuer = { NULL, 0 };
+	bool too_long = gnutls_x509_crt_get_raw_dn(cert, &subject) < 0 ||
+			gnutls_x509_crt_get_raw_issuer_dn(cert, &issuer) < 0 ||
+			subject.size > DN_MAX || issuer.size > DN_MAX;
+
+	gnutls_free(subject.data);
+	gnutls_free(issuer.data);
+	return too_long;
+}
+
 void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n,
 		  enum hs_role peer, struct verdict *v)
 {
@@ -110,6 +124,12 @@ void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n
 		return;
 	}
 	for (i = 0; i < n; i++) {
+		if (der[i].size > CERT_MAX) {
+			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+				    "certificate %u of the %s has %u bytes; at most %u are read",
+				    i + 1, word, der[i].size, CERT_MAX);
+			return;
+		}
 		r = gnutls_x509_crt_init(&chain->cert[i]);
 		if (r < 0) {
 			verdict_set(v, HS_INTERNAL, GNUTLS_A_INTERNAL_ERROR, "out of memory");
@@ -121,6 +141,14 @@ void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n
 			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
 				    "certificate %u of the %s cannot be read: %s", i + 1, word,
 				    gnutls_strerror(r));
+			return;
+		}
+		if (name_too_long(chain->cert[i])) {
+			/* Not kept: the result would print the name. */
+			chain_clear(chain);
+			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+				    "certificate %u of the %s has a name of more than %d bytes",
+				    i + 1, word, DN_MAX);
 			return;
 		}
 		if (key_too_dear(chain->cert[i])) {
@@ -334,6 +362,10 @@ static void check_revocation(struct check *c)
 	for (i = 0; i < c->path.n; i++)
 		trust_check_revocation(c->trust, c->path.cert[i], issuer_of(c, i), c->now,
 				       who(c, i, name), c->v);
+	/* An intermediate authority in the store is an anchor, and still on its issuer's list. */
+	if (c->path.anchor)
+		trust_check_revocation(c->trust, c->path.anchor, NULL, c->now,
+				       who(c, c->path.n, name), c->v);
 }
 
 /* Absent means any (RFC 5280 4.2.1.12); RFC 9289 5.2.1 has purposes of its own. */
