@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What an engine refuses to start with. */
+/* What an engine refuses to start with, and what it says. */
 #include <errno.h>
+#include <linux/tls.h>
 
+#include "forge.h"
 #include "tls-pair.h"
 
 static void test_long_chain(void)
@@ -70,6 +72,161 @@ static void test_engine_refuses(void)
 	refuse_engine(&s, "no cipher is both allowed");
 	g_free(forged);
 	g_free(broken);
+}
+
+/* RFC 5280 5.2: a list that is not a whole one says so by a critical extension. */
+static void test_crl_extension(void)
+{
+	static const struct { struct forge_extension e; bool ok; } cases[] = {
+#define OID(s) s, sizeof(s) - 1
+		/* issuingDistributionPoint: onlyContainsUserCerts */
+		{ { OID("\x55\x1d\x1c"), OID("\x30\x03\x81\x01\xff"), true }, false },
+		/* deltaCRLIndicator: to number 1 */
+		{ { OID("\x55\x1d\x1b"), OID("\x02\x01\x01"), true }, false },
+		/* 1.2.3.4 */
+		{ { OID("\x2a\x03\x04"), OID("\x05\x00"), true }, false },
+		{ { OID("\x2a\x03\x04"), OID("\x05\x00"), false }, true },
+#undef OID
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *crl = forge_crl(ca, server_cert, &cases[i].e);
+		struct side s = plain_client();
+		char reason[512] = "";
+
+		s.crl = crl;
+		if (!cases[i].ok) {
+			g_assert_cmpint(try_engine(&s, reason, sizeof(reason)), ==, -ENOTSUP);
+			g_assert_null(s.engine);
+			g_assert_cmpstr(reason, ==, "crl.pem: the list of \"CN=test CA\" is partial, "
+					"indirect or a delta (critical extension): only whole lists "
+					"can be used");
+			continue;
+		}
+		g_assert_cmpint(try_engine(&s, reason, sizeof(reason)), ==, 0);
+		drop_engine(&s);
+	}
+}
+
+static void keep(void *ctx, int priority, const char *text, const struct log_field *fields,
+		 size_t n_fields)
+{
+	g_string_append_printf(ctx, "<%d>%s\n", priority, text);
+}
+
+/* What engine_new() says of @crl, which it takes. */
+static GString *log_of_crl(const char *crl)
+{
+	struct log before = test_log;
+	GString *said = g_string_new(NULL);
+	struct side s = plain_client();
+
+	s.crl = crl;
+	test_log.sink = keep;
+	test_log.ctx = said;
+	make_engine(&s);
+	drop_engine(&s);
+	test_log = before;
+	return said;
+}
+
+/* A list that may count for nobody is no error, but somebody should know. */
+static void test_crl_nobody(void)
+{
+	char *foreign = pki_crl(other_ca, NULL, -60, 3600), *ours = pki_crl(ca, NULL, -60, 3600);
+	GString *said = log_of_crl(foreign);
+
+	g_assert_nonnull(strstr(said->str, "<4>crl.pem: the issuer of the list, \"CN=other CA\", is "
+				"not in the trust store trust.pem"));
+	g_string_free(said, TRUE);
+	said = log_of_crl(ours);
+	g_assert_null(strstr(said->str, "<4>"));
+	g_string_free(said, TRUE);
+	g_free(foreign);
+	g_free(ours);
+}
+
+/* The key in what TLS_TX or TLS_RX was given (linux/tls.h), in the library's hexadecimal. */
+static char *key_text(const unsigned char *info)
+{
+	const union {
+		struct tls_crypto_info info;
+		struct tls12_crypto_info_aes_gcm_128 gcm128;
+		struct tls12_crypto_info_aes_gcm_256 gcm256;
+		struct tls12_crypto_info_aes_ccm_128 ccm128;
+		struct tls12_crypto_info_chacha20_poly1305 chacha;
+	} *u = (const void *)info;
+	const unsigned char *key;
+	GString *text = g_string_new(NULL);
+	size_t len = 16, i;
+
+	switch (u->info.cipher_type) {
+	case TLS_CIPHER_AES_GCM_128:
+		key = u->gcm128.key;
+		break;
+	case TLS_CIPHER_AES_CCM_128:
+		key = u->ccm128.key;
+		break;
+	case TLS_CIPHER_AES_GCM_256:
+		key = u->gcm256.key;
+		len = sizeof(u->gcm256.key);
+		break;
+	default:
+		g_assert_cmpint(u->info.cipher_type, ==, TLS_CIPHER_CHACHA20_POLY1305);
+		key = u->chacha.key;
+		len = sizeof(u->chacha.key);
+	}
+	for (i = 0; i < len; i++)
+		g_string_append_printf(text, "%02x", key[i]);
+	return g_string_free(text, FALSE);
+}
+
+/*
+ * A handshake at debug level 9, which @clamped is as the engine sets it, or as the library has
+ * it. Returns how many of the traffic keys are in the log.
+ */
+static unsigned int keys_in_log(enum ktls_cipher cipher, bool clamped)
+{
+	GString *said = g_string_new(NULL);
+	struct log log = { .level = LOG_DEBUG, .sink = keep, .ctx = said };
+	struct side client = plain_client(), server = plain_server();
+	struct engine_config config = {
+		.ciphers = 1u << cipher, .log = &log, .sign = side_sign, .sign_ctx = &client,
+		.setsockopt_fn = fake_setsockopt, .debug = 9,
+	};
+	char reason[512] = "";
+	unsigned int found = 0;
+	struct pair p;
+
+	config.role[HS_CLIENT].truststore = file_of(ca->pem, "trust.pem");
+	config.role[HS_SERVER].truststore = file_of(ca->pem, "trust.pem");
+	g_assert_cmpint(engine_new(&client.engine, &config, reason, sizeof(reason)), ==, 0);
+	if (!clamped)
+		gnutls_global_set_log_level(9);
+	pair_open(&p, &client, &server);
+	pair_run(&p);
+	assert_both_ok(&p);
+	g_assert_cmpstr(p.result[HS_CLIENT].cipher, ==, ktls_cipher_name(cipher));
+	for (unsigned int i = 0; i < 2; i++) {
+		const struct kernel *k = &kernels[p.fd[HS_CLIENT]];
+		g_autofree char *key = key_text(i ? k->rx : k->tx);
+
+		found += strstr(said->str, key) != NULL;
+	}
+	/* The library did speak. */
+	g_assert_nonnull(strstr(said->str, "gnutls 4: "));
+	pair_close(&p);
+	g_string_free(said, TRUE);
+	return found;
+}
+
+static void test_debug_keys(void)
+{
+	for (unsigned int i = 0; i < KTLS_N_CIPHERS; i++) {
+		g_assert_cmpuint(keys_in_log(i, true), ==, 0);
+		/* Else this test would look for them in a form they do not have. */
+		g_assert_cmpuint(keys_in_log(i, false), ==, 2);
+	}
 }
 
 /* Without a file it is the system's store, which may be empty: then nobody is trusted. */
@@ -154,6 +311,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/engine/refuses", test_engine_refuses);
 	g_test_add_func("/engine/unknown-key-kind", test_unknown_key_kind);
 	g_test_add_func("/engine/der-and-debug", test_der_and_debug);
+	g_test_add_func("/engine/crl-extension", test_crl_extension);
+	g_test_add_func("/engine/crl-nobody", test_crl_nobody);
+	g_test_add_func("/engine/debug-keys", test_debug_keys);
 	g_test_add_func("/engine/system-store", test_system_store);
 	r = g_test_run();
 	pair_pki_free();

@@ -13,6 +13,7 @@
 #include "tlshd/keeper/key.h"
 
 #define SIGNATURE_MAX 2048
+#define PIN "7531"
 
 static const gnutls_x509_crt_fmt_t formats[] = { GNUTLS_X509_FMT_PEM, GNUTLS_X509_FMT_DER };
 
@@ -99,14 +100,15 @@ static void test_type(gconstpointer arg)
 	void *der;
 	int r;
 
-	r = key_sign(key, algorithms[spec.key], data, len, signature, sizeof(signature));
+	r = key_sign(key, HS_SERVER, algorithms[spec.key], data, len, signature,
+		     sizeof(signature));
 	assert_verifies(cert, algorithms[spec.key], data, len, signature, r);
-	g_assert_cmpint(key_sign(key, algorithms[spec.key], data, len, signature, (size_t)r - 8),
-			==, -EMSGSIZE);
+	g_assert_cmpint(key_sign(key, HS_SERVER, algorithms[spec.key], data, len, signature,
+				 (size_t)r - 8), ==, -EMSGSIZE);
 	for (i = 0; i < PKI_N_KEY_TYPES; i++)
 		if (strcmp(algorithms[i], algorithms[spec.key]) != 0)
-			g_assert_cmpint(key_sign(key, algorithms[i], data, len, signature,
-						 sizeof(signature)), ==, -EINVAL);
+			g_assert_cmpint(key_sign(key, HS_SERVER, algorithms[i], data, len,
+						 signature, sizeof(signature)), ==, -EINVAL);
 
 	g_assert_cmpint(key_check_certificate(key, cert->pem, strlen(cert->pem), "k", "c", reason,
 					      sizeof(reason)), ==, 0);
@@ -158,8 +160,8 @@ static void test_old_forms(void)
 			} else {
 				key = load(out.data, out.size);
 			}
-			g_assert_cmpint(key_sign(key, algorithms[types[i]], data, len, signature,
-						 sizeof(signature)), >, 0);
+			g_assert_cmpint(key_sign(key, HS_SERVER, algorithms[types[i]], data, len,
+						 signature, sizeof(signature)), >, 0);
 			key_free(key);
 			gnutls_free(out.data);
 		}
@@ -235,9 +237,10 @@ static void test_not_a_key(void)
 	refuse(out.data, out.size, -ENOTSUP, "(DSA) cannot be used");
 	gnutls_free(out.data);
 	gnutls_x509_privkey_deinit(dsa);
-	g_assert_cmpint(key_load(&key, -1, "pkcs11:object=none;type=private", "url (conf:3)", reason,
-				 sizeof(reason)), <, 0);
+	g_assert_cmpint(key_load(&key, -1, "pkcs11:object=none;type=private?pin-value=" PIN,
+				 "url (conf:3)", reason, sizeof(reason)), <, 0);
 	g_assert_nonnull(strstr(reason, "url (conf:3)"));
+	g_assert_null(strstr(reason, PIN));
 	pki_free(cert);
 }
 
@@ -262,6 +265,43 @@ static void test_damaged_file(void)
 	pki_free(cert);
 }
 
+static void refuse_content(const struct key *key, const uint8_t *data, size_t len)
+{
+	uint8_t out[SIGNATURE_MAX];
+	unsigned int role;
+
+	for (role = 0; role < HS_N_ROLES; role++)
+		g_assert_cmpint(key_sign(key, role, algorithms[PKI_ED25519], data, len, out,
+					 sizeof(out)), ==, -EPERM);
+}
+
+/* A worker whose key is a client's does not get to be the server, nor the other way round. */
+static void test_role(gconstpointer arg)
+{
+	static const char *const contexts[HS_N_ROLES] = {
+		[HS_CLIENT] = "TLS 1.3, client CertificateVerify",
+		[HS_SERVER] = "TLS 1.3, server CertificateVerify",
+	};
+	struct pki_spec spec = { .key = GPOINTER_TO_UINT(arg) };
+	struct pki_cert *cert = pki_issue(&spec, NULL);
+	struct key *key = load_text(cert->key_pem);
+	uint8_t data[256], out[SIGNATURE_MAX];
+	unsigned int role, hash;
+
+	for (role = 0; role < HS_N_ROLES; role++)
+		for (hash = 32; hash <= 48; hash += 16) {
+			enum hs_role other = role == HS_CLIENT ? HS_SERVER : HS_CLIENT;
+			size_t len = content(contexts[role], hash, data);
+
+			g_assert_cmpint(key_sign(key, role, algorithms[spec.key], data, len, out,
+						 sizeof(out)), >, 0);
+			g_assert_cmpint(key_sign(key, other, algorithms[spec.key], data, len, out,
+						 sizeof(out)), ==, -EPERM);
+		}
+	key_free(key);
+	pki_free(cert);
+}
+
 /* Only what a TLS 1.3 handshake signs is signed. */
 static void test_content(void)
 {
@@ -273,20 +313,20 @@ static void test_content(void)
 	size_t len, i;
 
 	len = content("TLS 1.3, client CertificateVerify", 48, data);
-	g_assert_cmpint(key_sign(key, alg, data, len, out, sizeof(out)), >, 0);
+	g_assert_cmpint(key_sign(key, HS_CLIENT, alg, data, len, out, sizeof(out)), >, 0);
 	len = server_content(data);
-	g_assert_cmpint(key_sign(key, alg, data, len, out, sizeof(out)), >, 0);
+	g_assert_cmpint(key_sign(key, HS_SERVER, alg, data, len, out, sizeof(out)), >, 0);
 	/* Each byte before the hash matters. */
 	for (i = 0; i < len - 32; i++) {
 		data[i] ^= 1;
-		g_assert_cmpint(key_sign(key, alg, data, len, out, sizeof(out)), ==, -EPERM);
+		refuse_content(key, data, len);
 		data[i] ^= 1;
 	}
 	for (i = 0; i < sizeof(data); i++)
 		if (i != len && i != len + 16)
-			g_assert_cmpint(key_sign(key, alg, data, i, out, sizeof(out)), ==, -EPERM);
+			refuse_content(key, data, i);
 	len = content("TLS 1.3, other CertificateVerify!", 32, data);
-	g_assert_cmpint(key_sign(key, alg, data, len, out, sizeof(out)), ==, -EPERM);
+	refuse_content(key, data, len);
 	key_free(key);
 	pki_free(cert);
 }
@@ -307,11 +347,11 @@ static void test_algorithm(void)
 	size_t len = server_content(data), i;
 
 	for (i = 0; i < G_N_ELEMENTS(refused); i++)
-		g_assert_cmpint(key_sign(key, refused[i], data, len, out, sizeof(out)), ==,
-				-EINVAL);
+		g_assert_cmpint(key_sign(key, HS_SERVER, refused[i], data, len, out, sizeof(out)),
+				==, -EINVAL);
 	for (i = 0; i < G_N_ELEMENTS(accepted); i++)
 		assert_verifies(cert, accepted[i], data, len, out,
-				key_sign(key, accepted[i], data, len, out, sizeof(out)));
+				key_sign(key, HS_SERVER, accepted[i], data, len, out, sizeof(out)));
 	key_free(key);
 	key_free(NULL);
 	pki_free(cert);
@@ -342,6 +382,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < PKI_N_KEY_TYPES; i++) {
 		g_snprintf(path, sizeof(path), "/key/type/%s", pki_key_name(i));
 		g_test_add_data_func(path, GUINT_TO_POINTER(i), test_type);
+		g_snprintf(path, sizeof(path), "/key/role/%s", pki_key_name(i));
+		g_test_add_data_func(path, GUINT_TO_POINTER(i), test_role);
 	}
 	g_test_add_func("/key/old-forms", test_old_forms);
 	g_test_add_func("/key/combined-file", test_combined_file);

@@ -233,6 +233,62 @@ static void test_labels(struct fixture *f, gconstpointer unused)
 	child_files_free(&files);
 }
 
+#define PIN "7531"
+#define TOKEN "pkcs11:token=a;object=b"
+
+/* The PIN in a URL (RFC 7512 2.4) is the keeper's alone: no label, and so no message, has it. */
+static void test_pin(struct fixture *f, gconstpointer unused)
+{
+	static const char *const urls[] = {
+		TOKEN "?pin-value=" PIN,
+		TOKEN "?module-name=c&pin-value=" PIN "&pin-source=d",
+		"PKCS11:token=a;object=b?pin-value=" PIN,
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(urls); i++) {
+		g_autofree char *text = g_strconcat("[authenticate.server]\n"
+						    "x509.certificate=@/server.pem\n"
+						    "x509.private_key=", urls[i], "\n", NULL);
+		const struct child_file *key;
+		struct child_files files;
+
+		config_free(f->config);
+		f->config = parse(f, text);
+		open_all(f);
+		receive(f, MATERIAL_KEEPER, &files);
+		key = find(&files, HS_SERVER, WIRE_FILE_PRIVATE_KEY, HS_IDENTITY_X509);
+		g_assert_nonnull(key);
+		g_assert_cmpstr(key->what.url, ==, urls[i]);
+		g_assert_cmpint(g_ascii_strcasecmp(key->what.label, TOKEN " (/etc/x.conf:3)"), ==,
+				0);
+		child_files_free(&files);
+		receive(f, MATERIAL_WORKER, &files);
+		g_assert_cmpuint(files.n, ==, 1);
+		g_assert_null(memmem(&files.file[0].what, sizeof(files.file[0].what), PIN,
+				     strlen(PIN)));
+		child_files_free(&files);
+		g_clear_pointer(&f->material, material_free);
+	}
+}
+
+/* The URL where none may be: the refusal shows what was written, but for the PIN. */
+static void test_pin_refused(struct fixture *f, gconstpointer unused)
+{
+	static const char *const keys[] = { "truststore", "crl", "certificate" };
+	struct config *config = NULL;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+		g_autofree char *text = g_strdup_printf("[authenticate.server]\nx509.%s=" TOKEN
+							"?pin-value=" PIN "\n", keys[i]);
+
+		g_assert_cmpint(config_parse(&config, text, strlen(text), "/etc/x.conf", NULL,
+					     f->reason, sizeof(f->reason)), <, 0);
+		g_test_message("%s", f->reason);
+		g_assert_nonnull(strstr(f->reason, TOKEN));
+		g_assert_null(strstr(f->reason, PIN));
+	}
+}
+
 /* The generation has what was there when it was made, whatever happens to the files. */
 static void test_later_change(struct fixture *f, gconstpointer unused)
 {
@@ -290,6 +346,24 @@ static void assert_refused(struct fixture *f, int error, unsigned int line, cons
 	g_assert_nonnull(strstr(f->reason, path));
 	g_assert_nonnull(strstr(f->reason, word));
 	g_assert_cmpuint(count_fds(), ==, f->n_fds);
+}
+
+/* The name of a file may have a question mark; it is shown whole. */
+static void test_question_mark(struct fixture *f, gconstpointer unused)
+{
+	g_autofree char *path = path_of(f, "ca?1.pem");
+	g_autofree char *want = g_strdup_printf("%s (/etc/x.conf:2)", path);
+	struct child_files files;
+
+	write_file(f, "ca?1.pem", "ca", 0644);
+	config_free(f->config);
+	f->config = parse(f, "[authenticate.client]\nx509.truststore=@/ca?1.pem\n");
+	open_all(f);
+	g_remove(path);
+	receive(f, MATERIAL_WORKER, &files);
+	g_assert_cmpuint(files.n, ==, 1);
+	g_assert_cmpstr(files.file[0].what.label, ==, want);
+	child_files_free(&files);
 }
 
 static void test_missing(struct fixture *f, gconstpointer unused)
@@ -379,6 +453,9 @@ int main(int argc, char **argv)
 	ADD("keeper", test_keeper);
 	ADD("again", test_again);
 	ADD("labels", test_labels);
+	ADD("pin", test_pin);
+	ADD("pin-refused", test_pin_refused);
+	ADD("question-mark", test_question_mark);
 	ADD("later-change", test_later_change);
 	ADD("key-not-copied", test_key_not_copied);
 	ADD("missing", test_missing);

@@ -315,6 +315,54 @@ static void test_crl_intermediate(void)
 	pki_free(forger);
 }
 
+/* An intermediate authority in the store is no root: the list of the authority above it counts. */
+static void test_crl_anchor(void)
+{
+	struct pki_spec mid_spec = { .cn = "mid", .ca = true };
+	struct pki_spec leaf_spec = { .cn = "leaf", .dns = { NAME } };
+	struct pki_cert *mid = pki_issue(&mid_spec, ca), *leaf = pki_issue(&leaf_spec, mid);
+	char *store = pki_chain(ca, mid, NULL), *chain = pki_chain(leaf, mid, NULL);
+	char *gone = pki_crl(ca, mid, -60, 3600), *clean = pki_crl(ca, client_cert, -60, 3600);
+	char *stale = pki_crl(ca, NULL, -7200, -60);
+	const struct {
+		const char *trust, *crl;
+		enum hs_outcome outcome;
+		const char *reason;
+	} cases[] = {
+		{ store, gone, HS_CERT_REVOKED, "the trusted issuer \"CN=mid\" of the server's "
+		  "certificate is revoked according to crl.pem" },
+		{ store, clean, HS_OK, "" },
+		{ store, stale, HS_CERT_CRL_STALE, "\"CN=mid\" of the server's certificate cannot be "
+		  "checked: the list in crl.pem is out of date" },
+		/* Whether the list is the authority's cannot be told without its certificate. */
+		{ mid->pem, gone, HS_CERT_CRL_STALE, "is not signed by its issuer" },
+		{ mid->pem, NULL, HS_OK, "" },
+	};
+	const char *sent[] = { leaf->pem, chain };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases) * G_N_ELEMENTS(sent); i++) {
+		struct side client = plain_client(), server = plain_server();
+		struct pair p;
+
+		client.trust = cases[i / 2].trust;
+		client.crl = cases[i / 2].crl;
+		server.chain = sent[i % 2];
+		server.key = leaf;
+		pair_open(&p, &client, &server);
+		pair_run(&p);
+		assert_outcome(&p, HS_CLIENT, cases[i / 2].outcome);
+		assert_reason(&p, HS_CLIENT, cases[i / 2].reason);
+		pair_close(&p);
+	}
+	g_free(store);
+	g_free(chain);
+	g_free(gone);
+	g_free(clean);
+	g_free(stale);
+	pki_free(leaf);
+	pki_free(mid);
+}
+
 /*
  * The server refuses the client's certificate. The client has ended well by
  * then (TLS 1.3); the alert waits in its socket for the kernel.
@@ -418,6 +466,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/verify/expired-ca", test_expired_ca);
 	g_test_add_func("/verify/crl", test_crl);
 	g_test_add_func("/verify/crl-intermediate", test_crl_intermediate);
+	g_test_add_func("/verify/crl-anchor", test_crl_anchor);
 	g_test_add_func("/verify/client-refused", test_client_refused);
 	g_test_add_func("/verify/dear-key", test_dear_key);
 	r = g_test_run();

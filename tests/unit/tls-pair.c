@@ -85,7 +85,7 @@ int side_sign(void *ctx, uint64_t job, enum hs_role role, enum hs_identity ident
 	g_strlcpy(side->signed_algorithm, algorithm, sizeof(side->signed_algorithm));
 	if (side->sign_error)
 		return -side->sign_error;
-	return key_sign(side->loaded, algorithm, data, len, signature, size);
+	return key_sign(side->loaded, role, algorithm, data, len, signature, size);
 }
 
 static void quiet(void *ctx, int priority, const char *text, const struct log_field *fields,

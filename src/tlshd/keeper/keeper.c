@@ -26,8 +26,8 @@ static void answer(struct keeper *k, const struct wire_sign *request, struct wir
 	int r = -ENOKEY;
 
 	if (key)
-		r = key_sign(key, request->algorithm, request->data, request->len,
-			     ret->signature, sizeof(ret->signature));
+		r = key_sign(key, request->role, request->algorithm, request->data,
+			     request->len, ret->signature, sizeof(ret->signature));
 	ret->job = request->job;
 	ret->error = r < 0 ? -r : 0;
 	ret->len = r < 0 ? 0 : r;

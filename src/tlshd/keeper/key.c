@@ -116,7 +116,7 @@ static int import_url(struct key *key, const char *url, const char *label, char 
 		return 0;
 	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
 		 r == GNUTLS_E_PKCS11_PIN_ERROR ?
-		 "it wants a PIN: give pin-source= or pin-value= in the URL" : gnutls_strerror(r));
+		 "it wants a PIN: give pin-source= in the URL" : gnutls_strerror(r));
 	return -ENOKEY;
 }
 
@@ -246,8 +246,10 @@ int key_check_certificate(const struct key *key, const void *chain, size_t size,
 	return r;
 }
 
-static bool is_certificate_verify(const uint8_t *data, size_t len)
+static bool is_certificate_verify(enum hs_role role, const uint8_t *data, size_t len)
 {
+	const char *context = role == HS_SERVER ? "TLS 1.3, server CertificateVerify"
+						: "TLS 1.3, client CertificateVerify";
 	size_t i;
 
 	if (len != BLANKS + CONTEXT_LEN + 32 && len != BLANKS + CONTEXT_LEN + 48)
@@ -255,8 +257,7 @@ static bool is_certificate_verify(const uint8_t *data, size_t len)
 	for (i = 0; i < BLANKS; i++)
 		if (data[i] != ' ')
 			return false;
-	return memcmp(data + BLANKS, "TLS 1.3, server CertificateVerify", CONTEXT_LEN) == 0 ||
-	       memcmp(data + BLANKS, "TLS 1.3, client CertificateVerify", CONTEXT_LEN) == 0;
+	return memcmp(data + BLANKS, context, CONTEXT_LEN) == 0;
 }
 
 /* RFC 8446 4.2.3: no SHA-1, no PKCS #1 v1.5, and each curve has its own hash. */
@@ -288,8 +289,8 @@ static bool is_allowed(const struct key *key, gnutls_sign_algorithm_t sign)
 	return gnutls_sign_supports_pk_algorithm(sign, key->pk);
 }
 
-int key_sign(const struct key *key, const char *algorithm, const void *data, size_t len,
-	     void *signature, size_t size)
+int key_sign(const struct key *key, enum hs_role role, const char *algorithm,
+	     const void *data, size_t len, void *signature, size_t size)
 {
 	gnutls_datum_t content = { (void *)(uintptr_t)data, (unsigned int)len };
 	gnutls_sign_algorithm_t sign = gnutls_sign_get_id(algorithm);
@@ -298,7 +299,7 @@ int key_sign(const struct key *key, const char *algorithm, const void *data, siz
 
 	if (sign == GNUTLS_SIGN_UNKNOWN || !is_allowed(key, sign))
 		return -EINVAL;
-	if (!is_certificate_verify(data, len))
+	if (!is_certificate_verify(role, data, len))
 		return -EPERM;
 	/* The flag: a salt as long as the hash (RFC 8446 4.2.3), whatever the key prefers. */
 	if (gnutls_privkey_sign_data2(key->key, sign, GNUTLS_PRIVKEY_FLAG_RSA_PSS_FIXED_SALT_LENGTH,

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/cleanup.h"
+#include "common/handshake.h"
 
 struct key;
 
@@ -34,14 +35,15 @@ int key_check_certificate(const struct key *key, const void *chain, size_t size,
 
 /*
  * Signs @data, which must be the content of a TLS 1.3 CertificateVerify (RFC
- * 8446 4.4.3: 64 blanks, a context string of the role, NUL, a transcript
- * hash): a worker in a stranger's hands gets no other signature. Returns the
+ * 8446 4.4.3: 64 blanks, the context string of @role, NUL, a transcript hash):
+ * a worker in a stranger's hands gets no other signature, and none as a server
+ * with a client's key. Returns the
  * number of bytes written to @signature, or a negative errno: -EINVAL unknown
  * algorithm, or one the key cannot do; -EPERM other content; -EMSGSIZE; -EIO
  * the key failed.
  */
-int key_sign(const struct key *key, const char *algorithm, const void *data, size_t len,
-	     void *signature, size_t size);
+int key_sign(const struct key *key, enum hs_role role, const char *algorithm,
+	     const void *data, size_t len, void *signature, size_t size);
 
 DEFINE_CLEANUP(struct key, key_free);
 
