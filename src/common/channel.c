@@ -45,6 +45,7 @@ int channel_send(int channel, const struct wire_message *msg, int fd)
 	do {
 		r = sendmsg(channel, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 	} while (r == -EINTR);
+	explicit_bzero(buf, len);	/* a key's URL may hold a PIN */
 	return r;
 }
 
@@ -103,11 +104,9 @@ int channel_recv(int channel, struct wire_message *ret, int *ret_fd)
 	if (len < 0)
 		return -errno;
 	r = take_fd(&mh, &fd);
-	if (r < 0)
-		return r;
-	if (len == 0)
-		return -EPIPE;
-	r = wire_decode(buf, len, ret);
+	if (!r)
+		r = len ? wire_decode(buf, len, ret) : -EPIPE;
+	explicit_bzero(buf, len);
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);

@@ -77,7 +77,7 @@ int child_receive_files(int channel, struct child_files *ret)
 {
 	struct wire_message msg;
 
-	ret->n = 0;
+	memset(ret, 0, sizeof(*ret));
 	for (;;) {
 		CLEANUP_FD int fd = -1;
 		int r = channel_wait(channel, -1);
@@ -106,7 +106,7 @@ void child_files_free(struct child_files *files)
 			munmap(files->file[i].data, files->file[i].size);
 		fd_close(files->file[i].fd);
 	}
-	files->n = 0;
+	explicit_bzero(files, sizeof(*files));
 }
 
 int child_report_start(int channel, const char *reason)

@@ -140,7 +140,9 @@ static int check_path(struct parser *p, const struct config_key *key, const char
 	bool private = key->type == CONFIG_PATH_PRIVATE;
 	char shown[SHOWN];
 
-	text_quote(shown, sizeof(shown), path, strlen(path));
+	/* Behind the question mark of a URL may be a PIN (RFC 7512 2.4). */
+	text_quote(shown, sizeof(shown), path,
+		   config_is_url(path) ? strcspn(path, "?") : strlen(path));
 	if (!path[0])
 		return fail(p, "%s is empty; name a file, or take the line out for the default",
 			    key->key);

@@ -55,14 +55,16 @@ static int add(struct material *m, const struct config *config, const struct con
 {
 	struct item *item = &m->items[m->n_items];
 	char where[WIRE_PATH_MAX];
-	int r;
+	int shown, r;
 
 	if (!file->path)
 		return 0;
+	/* Behind the question mark of a URL may be a PIN (RFC 7512 2.4): not for the log. */
+	shown = config_is_url(file->path) ? strcspn(file->path, "?") : strlen(file->path);
 	snprintf(where, sizeof(where), "%s:%u", config->path, file->line);
 	item->file = what;
-	if ((size_t)snprintf(item->file.label, sizeof(item->file.label), "%s (%s)", file->path,
-			     where) >= sizeof(item->file.label)) {
+	if ((size_t)snprintf(item->file.label, sizeof(item->file.label), "%.*s (%s)", shown,
+			     file->path, where) >= sizeof(item->file.label)) {
 		snprintf(reason, reason_size, "%s: the path is too long", where);
 		return -ENAMETOOLONG;
 	}
