@@ -23,6 +23,11 @@
  * The library leaves the hybrid groups out of its own defaults. Where the
  * policy is just that default, they are added by name; a policy that differs
  * has named its groups on purpose and is only filtered.
+ *
+ * Not taken over: a %PROFILE_ in the policy's priority string, for which the
+ * library has no function. Certificates are verified with MEDIUM; a policy
+ * asks for more by min-verification-profile= in its [overrides], which the
+ * library applies by itself.
  */
 #include "tlshd/worker/policy.h"
 

@@ -300,9 +300,12 @@ static int load_crl(struct trust *t, struct crl *crl, const char *label, const s
 			 "certificate in %s", label, issuer, t->name);
 		return -EKEYREJECTED;
 	}
-	log_debug(log, "%s: %u certificates of \"%s\" revoked%s", label,
-		  g_hash_table_size(crl->serials), issuer,
-		  crl->anchored ? "" : " (an issuer not in the trust store)");
+	log_debug(log, "%s: %u certificates of \"%s\" revoked", label,
+		  g_hash_table_size(crl->serials), issuer);
+	/* Names are compared byte by byte: a list whose issuer is written otherwise counts for nobody. */
+	if (!crl->anchored)
+		log_warn(log, "%s: the issuer of the list, \"%s\", is not in %s: the list counts only "
+			 "for an intermediate authority of exactly this name", label, issuer, t->name);
 	if (crl->next_update != (time_t)-1 && crl->next_update < time(NULL))
 		log_warn(log, "%s: the list of \"%s\" is out of date since %s: certificates of this "
 			 "issuer are refused until it is renewed", label, issuer,
