@@ -36,6 +36,15 @@ static void usage(FILE *out)
 		TLSHD_SYSCONFDIR, TLSHD_SYSCONFDIR, EX_UNAVAILABLE);
 }
 
+/* Started by hand, not by systemd: what goes wrong is shown where the person looks. */
+static void log_sink_by_hand(void *ctx, int priority, const char *text,
+			     const struct log_field *fields, size_t n_fields)
+{
+	log_sink_journal(ctx, priority, text, fields, n_fields);
+	if (priority <= LOG_ERR)
+		log_sink_stderr(ctx, priority, text, fields, n_fields);
+}
+
 /* "--role=worker UID GID", as the monitor's spawn_child() writes it. */
 static int child(int argc, char **argv)
 {
@@ -68,7 +77,11 @@ int main(int argc, char **argv)
 		{ }
 	};
 	struct monitor_options mo = { 0 };
-	struct log log = { .level = LOG_INFO, .sink = log_sink_journal };
+	/* systemd sets it where standard error is the journal anyhow. */
+	struct log log = {
+		.level = LOG_INFO,
+		.sink = getenv("JOURNAL_STREAM") ? log_sink_journal : log_sink_by_hand,
+	};
 	int c, status;
 
 	if (argc > 1 && !strncmp(argv[1], "--role=", 7))
