@@ -17,7 +17,7 @@ PACKAGES_MODULE=(make gcc-12 libelf1)
 # what is used in the guest
 PACKAGES_NFS=(openssl tcpdump iproute2 keyutils perl-base python3)
 PACKAGES_INTEROP=(openssl gnutls-bin iproute2)
-PACKAGES_UNIT=(systemd openssl iproute2)
+PACKAGES_SYSTEMD=(systemd openssl iproute2)
 
 # unit tests and style checks
 PACKAGES_TEST=(openssl gnutls-bin shellcheck mandoc python3 libasan8 libubsan1)
