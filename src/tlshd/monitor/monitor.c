@@ -369,6 +369,8 @@ static int setup_kernel(struct monitor *m, const struct config *config, uint32_t
 	if (m->options->test_config)
 		return EX_OK;
 	r = netlink_open(&m->netlink, m->log);
+	/* What the kernel can do is learnt now, before the configuration is in force. */
+	m->log->level = config->log_level;
 	if (r >= 0)
 		netlink_set_debug(config->netlink_debug);
 	if (r >= 0)
