@@ -19,11 +19,9 @@ static struct nl_msg *new_reply(void)
 static struct netlink_request parse(struct nl_msg *msg)
 {
 	struct netlink_request req = { .fd = -1 };
-	struct answer a = { .request = &req };
 	struct nl_msg *exact = nlmsg_convert(nlmsg_hdr(msg));
 
-	g_assert_cmpint(on_accept(exact, &a), ==, NL_STOP);
-	g_assert_true(a.complete);
+	on_accept(exact, &req);
 	g_assert_nonnull(memchr(req.peername, 0, sizeof(req.peername)));
 	g_assert_cmpuint(req.role, <, HS_N_ROLES);
 	g_assert_cmpuint(req.auth, <, HS_N_AUTHS);

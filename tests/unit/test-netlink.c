@@ -3,7 +3,8 @@
  * The commands and notifications, with a kernel of the test's own: the sockets
  * are of the protocol by which programs talk to each other, and nl_send() hands
  * the message to fake_kernel(), whose answers are queued when it returns, as the
- * real one's are. test-netlink-parse.c has what is in a request.
+ * real one's are. test-netlink-parse.c has what is in a request, test-netlink-policy.c what
+ * DONE may carry.
  */
 #include <glib.h>
 #include <sys/socket.h>
@@ -15,9 +16,12 @@ static int fake_send(struct nl_sock *sk, struct nl_msg *msg);
 
 #define nl_connect fake_connect
 #define nl_send fake_send
+#include "tlshd/monitor/netlink-command.c"
 #include "tlshd/monitor/netlink.c"
 #undef nl_connect
 #undef nl_send
+
+#include "netlink-kernel.h"
 
 #define FAMILY 27
 
@@ -48,21 +52,6 @@ static int fake_connect(struct nl_sock *sk, int protocol)
 	return nl_connect(sk, real_kernel ? NETLINK_GENERIC : NETLINK_USERSOCK);
 }
 
-/* Puts a message into the receive queue of @to, as the kernel does. */
-static void kernel_sends(struct nl_sock *to, struct nl_msg *msg)
-{
-	struct sockaddr_nl addr = {
-		.nl_family = AF_NETLINK, .nl_pid = nl_socket_get_local_port(to),
-	};
-	const struct nlmsghdr *hdr = nlmsg_hdr(msg);
-	CLEANUP_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK);
-
-	g_assert_cmpint(fd, >=, 0);
-	g_assert_cmpint(sendto(fd, hdr, hdr->nlmsg_len, 0, (struct sockaddr *)&addr, sizeof(addr)),
-			==, hdr->nlmsg_len);
-	nlmsg_free(msg);
-}
-
 static struct nl_msg *new_reply(uint32_t seq)
 {
 	struct nl_msg *msg = nlmsg_alloc_size(16384);
@@ -79,17 +68,6 @@ static struct nl_msg *request_reply(uint32_t seq, bool with_socket)
 		nla_put_s32(msg, HANDSHAKE_A_ACCEPT_SOCKFD, 99);
 	nla_put_u32(msg, HANDSHAKE_A_ACCEPT_MESSAGE_TYPE, HANDSHAKE_MSG_TYPE_SERVERHELLO);
 	nla_put_u32(msg, HANDSHAKE_A_ACCEPT_AUTH_MODE, HANDSHAKE_AUTH_X509);
-	return msg;
-}
-
-static struct nl_msg *error_reply(uint32_t seq, int error)
-{
-	struct nl_msg *msg = nlmsg_alloc();
-	struct nlmsgerr *e;
-
-	nlmsg_put(msg, 0, seq, NLMSG_ERROR, sizeof(*e), 0);
-	e = nlmsg_data(nlmsg_hdr(msg));
-	*e = (struct nlmsgerr){ .error = error, .msg.nlmsg_seq = seq };
 	return msg;
 }
 
@@ -163,8 +141,8 @@ static void test_errnos(void)
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-		g_assert_cmpint(nle_errno(cases[i].nle), ==, cases[i].want);
-		g_assert_cmpint(nle_errno(-cases[i].nle), ==, cases[i].want);
+		g_assert_cmpint(netlink_errno(cases[i].nle), ==, cases[i].want);
+		g_assert_cmpint(netlink_errno(-cases[i].nle), ==, cases[i].want);
 	}
 }
 

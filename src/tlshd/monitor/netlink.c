@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tlshd/monitor/netlink-command.h"
+#include "tlshd/monitor/netlink-policy.h"
 #include "uapi/handshake.h"
 
 #define EVENT_BUFFER (1 << 20)	/* bytes; a READY takes about 1 KiB of it */
@@ -20,71 +22,14 @@ struct netlink {
 	int family;
 	int family_group;	/* nlctrl's "notify" */
 	bool watching_families;
+	struct netlink_policy policy;	/* of DONE, from the last join */
 };
 
-/* What the callbacks of one command or one read leave behind. */
-struct answer {
-	bool complete;
-	int error;		/* negative errno of the kernel */
-	unsigned int seq;	/* of the command */
-	struct netlink_request *request;
-	struct netlink *nl;
+/* What the callback of one read leaves behind. */
+struct heard {
+	const struct netlink *nl;
 	enum netlink_events events;
 };
-
-static void free_sock(struct nl_sock **sk)
-{
-	nl_socket_free(*sk);
-}
-
-static void free_msg(struct nl_msg **msg)
-{
-	nlmsg_free(*msg);
-}
-
-static void free_cb(struct nl_cb **cb)
-{
-	nl_cb_put(*cb);
-}
-
-/* Only what this file meets; libnl folds many errnos into few codes. */
-static int nle_errno(int nle)
-{
-	switch (-abs(nle)) {
-	case 0:
-		return 0;
-	case -NLE_AGAIN:
-		return -EAGAIN;
-	case -NLE_INTR:
-		return -EINTR;
-	case -NLE_NOMEM:
-		return -ENOBUFS;
-	case -NLE_OBJ_NOTFOUND:
-		return -ENOENT;
-	case -NLE_PERM:
-	case -NLE_NOACCESS:
-		return -EPERM;
-	case -NLE_AF_NOSUPPORT:
-	case -NLE_OPNOTSUPP:
-		return -EPROTONOSUPPORT;
-	default:
-		return -EIO;
-	}
-}
-
-static int connect_socket(struct nl_sock **ret)
-{
-	CLEANUP(free_sock) struct nl_sock *sk = nl_socket_alloc();
-	int r;
-
-	if (!sk)
-		return -ENOMEM;
-	r = nl_connect(sk, NETLINK_GENERIC);
-	if (r < 0)
-		return nle_errno(r);
-	*ret = TAKE_PTR(sk);
-	return 0;
-}
 
 void netlink_set_debug(unsigned int level)
 {
@@ -100,17 +45,15 @@ int netlink_open(struct netlink **ret, const struct log *log)
 		return -ENOMEM;
 	nl->log = log;
 	nl->family = -1;
-	r = connect_socket(&nl->events);
+	r = netlink_connect(&nl->events);
 	if (r < 0)
 		return r;
 	nl_socket_set_buffer_size(nl->events, EVENT_BUFFER, 0);
-	r = connect_socket(&nl->commands);
+	r = netlink_connect(&nl->commands);
 	if (r < 0)
 		return r;
 	/* ACCEPT has its reply or error for an answer, DONE asks for its ACK itself. */
-	nl_socket_disable_auto_ack(nl->commands);
-	if (nl_socket_set_nonblocking(nl->events) < 0 ||
-	    nl_socket_set_nonblocking(nl->commands) < 0)
+	if (nl_socket_set_nonblocking(nl->events) < 0 || netlink_for_commands(nl->commands) < 0)
 		return -EIO;
 	*ret = TAKE_PTR(nl);
 	return 0;
@@ -135,17 +78,36 @@ static int watch_families(struct netlink *nl, struct nl_sock *resolver)
 	if (r >= 0)
 		r = nl_socket_add_membership(nl->events, r);
 	if (r < 0)
-		return nle_errno(r);
+		return netlink_errno(r);
 	nl->watching_families = true;
 	return 0;
 }
 
+/*
+ * Asked at each join: in between the family may have gone and come back as that
+ * of another module. Said when there is something new to say. @sk is not the
+ * socket of the commands, so that nothing half read can be in their way.
+ */
+static void learn_policy(struct netlink *nl, struct nl_sock *sk, int family)
+{
+	struct netlink_policy policy = { 0 };
+	char text[NETLINK_POLICY_TEXT];
+
+	if (netlink_for_commands(sk) == 0)
+		netlink_policy_learn(sk, family, &policy);
+	if (family == nl->family && netlink_policy_equal(&policy, &nl->policy))
+		return;
+	nl->policy = policy;
+	netlink_policy_text(&policy, text, sizeof(text));
+	log_debug(nl->log, "netlink: %s", text);
+}
+
 int netlink_join(struct netlink *nl, enum netlink_join *ret)
 {
-	CLEANUP(free_sock) struct nl_sock *resolver = NULL;
+	CLEANUP(netlink_free_sock) struct nl_sock *resolver = NULL;
 	int family, group, r;
 
-	r = connect_socket(&resolver);
+	r = netlink_connect(&resolver);
 	if (r < 0)
 		return r;
 	/* Watch first, resolve second: a family that comes in between is not missed. */
@@ -156,16 +118,18 @@ int netlink_join(struct netlink *nl, enum netlink_join *ret)
 	group = family < 0 ? family : genl_ctrl_resolve_grp(resolver, HANDSHAKE_FAMILY_NAME,
 							    HANDSHAKE_MCGRP_TLSHD);
 	if (group < 0) {
-		r = nle_errno(group);
+		r = netlink_errno(group);
 		if (r != -ENOENT)
 			return r;
 		nl->family = -1;
+		nl->policy = (struct netlink_policy){ 0 };
 		*ret = NETLINK_NO_FAMILY;
 		return 0;
 	}
 	r = nl_socket_add_membership(nl->events, group);
 	if (r < 0)
-		return nle_errno(r);
+		return netlink_errno(r);
+	learn_policy(nl, resolver, family);
 	nl->family = family;
 	*ret = NETLINK_JOINED;
 	return 0;
@@ -183,64 +147,34 @@ static int any_sequence(struct nl_msg *msg, void *arg)
 
 static int on_event(struct nl_msg *msg, void *arg)
 {
-	struct answer *a = arg;
+	struct heard *h = arg;
 	int type = nlmsg_hdr(msg)->nlmsg_type;
 
 	if (type == GENL_ID_CTRL)
-		a->events |= NETLINK_FAMILY;
-	else if (type == a->nl->family)
-		a->events |= NETLINK_READY;
+		h->events |= NETLINK_FAMILY;
+	else if (type == h->nl->family)
+		h->events |= NETLINK_READY;
 	return NL_OK;
 }
 
 enum netlink_events netlink_events(struct netlink *nl)
 {
-	struct answer a = { .nl = nl };
-	CLEANUP(free_cb) struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
+	struct heard h = { .nl = nl };
+	CLEANUP(netlink_free_cb) struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
 	int r;
 
 	if (!cb)
 		return NETLINK_READY;
 	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, any_sequence, NULL);
-	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_event, &a);
+	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_event, &h);
 	do {
 		r = nl_recvmsgs(nl->events, cb);
 	} while (r == 0 || r == -NLE_INTR);
 	if (r != -NLE_AGAIN) {
 		log_debug(nl->log, "netlink: notifications lost: %s", nl_geterror(r));
-		a.events |= NETLINK_READY;
+		h.events |= NETLINK_READY;
 	}
-	return a.events;
-}
-
-/*
- * The answer to an earlier command, lost then for want of memory, may still
- * come: it is passed over.
- */
-static int on_sequence(struct nl_msg *msg, void *arg)
-{
-	const struct answer *a = arg;
-
-	return nlmsg_hdr(msg)->nlmsg_seq == a->seq ? NL_OK : NL_SKIP;
-}
-
-static int on_ack(struct nl_msg *msg, void *arg)
-{
-	struct answer *a = arg;
-
-	a->complete = true;
-	return NL_STOP;
-}
-
-static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
-{
-	struct answer *a = arg;
-
-	if (err->msg.nlmsg_seq != a->seq)
-		return NL_SKIP;
-	a->error = err->error;
-	a->complete = true;
-	return NL_STOP;
+	return h.events;
 }
 
 /* The two serials of one certificate attribute; the first such attribute counts. */
@@ -340,82 +274,39 @@ static void parse_attribute(struct nlattr *attr, struct netlink_request *req)
 	}
 }
 
-static int on_accept(struct nl_msg *msg, void *arg)
+static void on_accept(struct nl_msg *msg, void *ctx)
 {
-	struct answer *a = arg;
+	struct netlink_request *req = ctx;
 	struct genlmsghdr *head = nlmsg_data(nlmsg_hdr(msg));
 	struct nlattr *attr;
 	bool typed = false, moded = false;
 	int left;
 
 	nla_for_each_attr(attr, genlmsg_attrdata(head, 0), genlmsg_attrlen(head, 0), left) {
-		parse_attribute(attr, a->request);
+		parse_attribute(attr, req);
 		typed |= nla_type(attr) == HANDSHAKE_A_ACCEPT_MESSAGE_TYPE;
 		moded |= nla_type(attr) == HANDSHAKE_A_ACCEPT_AUTH_MODE;
 	}
 	/* Nothing is assumed that was not asked for. */
 	if (!typed || !moded)
-		a->request->refusal = "the kernel's request names no message type or no authentication mode";
-	a->complete = true;
-	return NL_STOP;
-}
-
-static int new_command(struct netlink *nl, uint8_t cmd, int flags, struct nl_msg **ret)
-{
-	CLEANUP(free_msg) struct nl_msg *msg = nlmsg_alloc();
-
-	if (nl->family < 0)
-		return -EAGAIN;	/* no family: no request of it either */
-	if (!msg || !genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, nl->family, 0, flags, cmd,
-				 HANDSHAKE_FAMILY_VERSION))
-		return -ENOMEM;
-	*ret = TAKE_PTR(msg);
-	return 0;
-}
-
-/* Sends @msg and reads until its answer has come. Returns the kernel's errno. */
-static int command(struct netlink *nl, struct nl_msg *msg, struct netlink_request *request)
-{
-	struct answer a = { .nl = nl, .request = request };
-	CLEANUP(free_cb) struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
-	int r;
-
-	if (!cb)
-		return -ENOMEM;
-	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, on_sequence, &a);
-	nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_ack, &a);
-	nl_cb_err(cb, NL_CB_CUSTOM, on_error, &a);
-	if (request)
-		nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_accept, &a);
-
-	nl_complete_msg(nl->commands, msg);
-	a.seq = nlmsg_hdr(msg)->nlmsg_seq;
-	r = nl_send(nl->commands, msg);
-	if (r < 0)
-		return nle_errno(r) == -EAGAIN ? -ENOBUFS : nle_errno(r);
-	while (!a.complete) {
-		r = nl_recvmsgs(nl->commands, cb);
-		if (a.complete || r == -NLE_INTR)
-			continue;
-		/* -EAGAIN would read as "no request": an answer that is missing is a fault. */
-		if (r < 0)
-			return nle_errno(r) == -EAGAIN ? -ENOBUFS : nle_errno(r);
-	}
-	return a.error;
+		req->refusal = "the kernel's request names no message type or no authentication mode";
 }
 
 int netlink_accept(struct netlink *nl, struct netlink_request *ret)
 {
 	struct netlink_request req = { .fd = -1 };
-	CLEANUP(free_msg) struct nl_msg *msg = NULL;
+	CLEANUP(netlink_free_msg) struct nl_msg *msg = NULL;
 	int r;
 
-	r = new_command(nl, HANDSHAKE_CMD_ACCEPT, 0, &msg);
+	if (nl->family < 0)
+		return -EAGAIN;	/* no family: no request of it either */
+	r = netlink_new_message(nl->family, HANDSHAKE_CMD_ACCEPT, HANDSHAKE_FAMILY_VERSION, 0,
+				&msg);
 	if (r < 0)
 		return r;
 	if (nla_put_u32(msg, HANDSHAKE_A_ACCEPT_HANDLER_CLASS, HANDSHAKE_HANDLER_CLASS_TLSHD) < 0)
 		return -ENOMEM;
-	r = command(nl, msg, &req);
+	r = netlink_command(nl->commands, msg, on_accept, &req);
 	if (r < 0)
 		return r;
 	if (req.fd < 0)
@@ -424,18 +315,51 @@ int netlink_accept(struct netlink *nl, struct netlink_request *ret)
 	return 0;
 }
 
+/*
+ * Whether @error of a DONE may be about its optional attributes. Not: what is
+ * about the socket, its request or us, and what is about memory, where the
+ * same is to be said again. Anything else counts: the kernel's checks of an
+ * attribute say EINVAL or ERANGE, but a consumer may have an errno of its own,
+ * and DONE sent in vain a second time does no harm.
+ */
+static bool may_be_attributes(int error)
+{
+	switch (error) {
+	case 0:
+	case -EBADF:
+	case -ENOTSOCK:
+	case -EBUSY:	/* no request on that socket */
+	case -ENOENT:	/* no family */
+	case -EPERM:
+	case -ENOBUFS:
+	case -ENOMEM:
+	case -EINTR:
+	case -EIO:	/* of netlink_errno() */
+		return false;
+	default:
+		return true;
+	}
+}
+
 int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remote_auth)
 {
-	CLEANUP(free_msg) struct nl_msg *msg = NULL;
-	int r;
+	int refused, r;
 
-	r = new_command(nl, HANDSHAKE_CMD_DONE, NLM_F_ACK, &msg);
-	if (r < 0)
-		return r == -EAGAIN ? -ENOENT : r;
-	if (nla_put_u32(msg, HANDSHAKE_A_DONE_STATUS, status) < 0 ||
-	    nla_put_s32(msg, HANDSHAKE_A_DONE_SOCKFD, fd) < 0)
-		return -ENOMEM;
-	if (remote_auth && nla_put_u32(msg, HANDSHAKE_A_DONE_REMOTE_AUTH, remote_auth) < 0)
-		return -ENOMEM;
-	return command(nl, msg, NULL);
+	if (nl->family < 0)
+		return -ENOENT;
+	if (!remote_auth)
+		return netlink_send_done(nl->commands, nl->family, fd, status, 0);
+	if (nl->policy.remote_auth == NETLINK_REFUSED) {
+		refused = -EOPNOTSUPP;
+	} else {
+		refused = netlink_send_done(nl->commands, nl->family, fd, status, remote_auth);
+		if (!may_be_attributes(refused))
+			return refused;
+	}
+	/* An answer that says less beats none: without one the consumer waits out its timeout. */
+	r = netlink_send_done(nl->commands, nl->family, fd, status, 0);
+	if (r == 0)
+		log_warn(nl->log, "the kernel does not take the identity of a verified peer (%s): a handshake was answered without it; an NFS server takes that client for unauthenticated, an NVMe host refuses the connection",
+			 strerror(-refused));
+	return r;
 }

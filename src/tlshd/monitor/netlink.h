@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The generic netlink family "handshake" (docs/PROTOCOL.md, "The kernel").
- * The only user of libnl.
+ * This and what it is made of, netlink-*.c, are the only users of libnl.
  *
  * Two sockets: one listens to the multicast groups and never sends; the other
  * sends one command at a time and reads its one answer, which the kernel has
@@ -48,7 +48,8 @@ enum netlink_join {
 
 /*
  * Joins the group "tlshd". When the family is not there, subscribes to the
- * announcements of new families instead (NETLINK_FAMILY). Returns 0 or a
+ * announcements of new families instead (NETLINK_FAMILY). Also asks the kernel
+ * what its DONE takes; what it answers never is an error here. Returns 0 or a
  * negative errno.
  */
 int netlink_join(struct netlink *nl, enum netlink_join *ret);
@@ -74,8 +75,9 @@ int netlink_accept(struct netlink *nl, struct netlink_request *ret);
 
 /*
  * Answers the request of socket @fd with @status (positive errno or 0) and,
- * when not 0, @remote_auth. Waits for the kernel's ACK. Returns 0 or a
- * negative errno: -EBUSY when the socket has no request.
+ * when not 0, @remote_auth. Waits for the kernel's ACK. Where the kernel does
+ * not take @remote_auth, the answer goes without it, and the log says so.
+ * Returns 0 or a negative errno: -EBUSY when the socket has no request.
  */
 int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remote_auth);
 
