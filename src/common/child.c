@@ -92,6 +92,7 @@ int child_receive_files(int channel, struct child_files *ret)
 		}
 		if (!r)
 			r = msg.type == WIRE_FILE ? add(ret, &msg.file, TAKE_FD(fd)) : -EBADMSG;
+		explicit_bzero(&msg, sizeof(msg));	/* a key's URL may hold a PIN */
 		if (r < 0) {
 			child_files_free(ret);
 			return r;

@@ -8,11 +8,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "common/secret.h"
 
 /* The bounding set first: afterwards, without CAP_SETPCAP, it cannot be changed. */
 static int drop_bounding_set(void)
@@ -44,17 +45,6 @@ static int normal_priority(void)
 	return 0;
 }
 
-/* As much as may be; whether it is enough mlockall() will say. */
-static void allow_locked_memory(void)
-{
-	struct rlimit l = { RLIM_INFINITY, RLIM_INFINITY };
-
-	if (setrlimit(RLIMIT_MEMLOCK, &l) == 0 || getrlimit(RLIMIT_MEMLOCK, &l) < 0)
-		return;
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_MEMLOCK, &l);
-}
-
 static int limit(__rlimit_resource_t resource, rlim_t value)
 {
 	struct rlimit l = { value, value };
@@ -71,6 +61,7 @@ static int limit(__rlimit_resource_t resource, rlim_t value)
 int demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step)
 {
 	bool root = geteuid() == 0;
+	int r;
 
 	*ret_step = "the user to become";
 	if (root && (uid == 0 || gid == 0 || uid == (uid_t)-1 || gid == (gid_t)-1))
@@ -78,10 +69,8 @@ int demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step)
 	STEP(close_range(CHILD_FD_END, ~0U, 0));
 	STEP(normal_priority());
 	STEP(limit(RLIMIT_CORE, 0));
-	if (flags & DEMOTE_LOCK_MEMORY) {
-		allow_locked_memory();
-		STEP(mlockall(MCL_CURRENT | MCL_FUTURE));
-	}
+	if (flags & DEMOTE_LOCK_MEMORY)
+		secret_raise_limit();
 	/* What the monitor possesses must not be found by a search from here. */
 	if (keyctl_join_session_keyring(NULL) < 0 && errno != ENOSYS) {
 		*ret_step = "keyctl_join_session_keyring()";
@@ -94,6 +83,13 @@ int demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step)
 		STEP(setresuid(uid, uid, uid));
 	}
 	STEP(drop_capabilities());
+	/* From here on the limit counts for us. */
+	if (flags & DEMOTE_LOCK_MEMORY) {
+		*ret_step = "mlockall() (" SECRET_LIMIT_HINT ")";
+		r = secret_lock_all();
+		if (r < 0)
+			return r;
+	}
 	STEP(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	STEP(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
 	/* Last, for a change of user clears it. */

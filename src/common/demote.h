@@ -17,7 +17,7 @@ enum {
 };
 
 enum demote_flags {
-	DEMOTE_LOCK_MEMORY = 1 << 0,	/* mlockall() all that is and will be mapped */
+	DEMOTE_LOCK_MEMORY = 1 << 0,	/* secret_lock_all() */
 };
 
 /*

@@ -9,6 +9,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 static size_t page_size(void)
 {
@@ -64,4 +65,38 @@ void secret_free(struct secret *secret)
 	explicit_bzero(secret->data, secret->cap);
 	munmap(secret->data - page, secret->cap + 2 * page);
 	free(secret);
+}
+
+void secret_raise_limit(void)
+{
+	struct rlimit l = { RLIM_INFINITY, RLIM_INFINITY };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &l) == 0 || getrlimit(RLIMIT_MEMLOCK, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &l);
+}
+
+int secret_lock_all(void)
+{
+	void *room;
+
+	secret_raise_limit();
+	/* MCL_ONFAULT: without it every library would be read and kept whole. */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+		return -errno;
+	/* A limit that is only just enough shows later, as a trust store that seems empty. */
+	room = mmap(NULL, SECRET_ROOM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (room == MAP_FAILED)
+		return -ENOMEM;
+	munmap(room, SECRET_ROOM);
+	return 0;
+}
+
+/* Not inlined: its frame must lie where those of the calls before it did. */
+__attribute__((noinline)) void secret_burn_stack(void)
+{
+	uint8_t unused[SECRET_STACK_DEPTH];
+
+	explicit_bzero(unused, sizeof(unused));
 }

@@ -239,6 +239,52 @@ static void test_limit(void)
 	g_assert_cmpint(WEXITSTATUS(status), ==, 0);
 }
 
+#ifndef __SANITIZE_ADDRESS__
+#define PATTERN 0x5c
+
+/* A library with a secret in its frame: as deep as it is promised to be reached, but for our own frames. */
+__attribute__((noinline)) static void leave_pattern(void)
+{
+	volatile uint8_t frame[SECRET_STACK_DEPTH - 4096];
+	size_t i;
+
+	for (i = 0; i < sizeof(frame); i++)
+		frame[i] = PATTERN;
+}
+
+/*
+ * Dead frames are nobody's object, and to read them is undefined: so the pointer
+ * comes from the frame's address, through an asm() that hides from where, and
+ * the bytes are volatile. No call may come between what is looked at and the
+ * look, for it would have its own frame there.
+ */
+#define COUNT_PATTERN(ret_n) do {						\
+	uintptr_t top_ = (uintptr_t)__builtin_frame_address(0), at_;		\
+	__asm__ volatile("" : "+r" (top_) : : "memory");			\
+	(ret_n) = 0;								\
+	for (at_ = top_ - SECRET_STACK_DEPTH; at_ < top_; at_++)		\
+		(ret_n) += *(const volatile uint8_t *)at_ == PATTERN;		\
+} while (0)
+#endif
+
+static void test_burn_stack(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	g_test_skip("the address sanitizer has frames of its own making");
+#else
+	size_t before, after;
+
+	leave_pattern();
+	COUNT_PATTERN(before);
+	leave_pattern();
+	secret_burn_stack();
+	COUNT_PATTERN(after);
+	g_assert_cmpuint(before, >=, SECRET_STACK_DEPTH - 4096);
+	/* Single bytes of addresses may look like it. */
+	g_assert_cmpuint(after, <, 4);
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -249,5 +295,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/secret/guards", test_guards);
 	g_test_add_func("/secret/not-lockable", test_not_lockable);
 	g_test_add_func("/secret/limit", test_limit);
+	g_test_add_func("/secret/burn-stack", test_burn_stack);
 	return g_test_run();
 }

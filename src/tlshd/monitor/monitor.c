@@ -17,6 +17,7 @@
 #include "build-config.h"
 #include "common/cleanup.h"
 #include "common/ktls.h"
+#include "common/secret.h"
 #include "tlshd/monitor/config.h"
 #include "tlshd/monitor/material.h"
 #include "tlshd/monitor/netlink.h"
@@ -428,6 +429,13 @@ static int setup(struct monitor *m)
 	if (geteuid() != 0) {
 		log_error(m->log, "tlshd must be started as root: the kernel gives handshakes to CAP_NET_ADMIN only");
 		return EX_NOPERM;
+	}
+	/* Keys of requests pass through here, also through buffers that are not theirs alone. */
+	r = secret_lock_all();
+	if (r < 0) {
+		log_error(m->log, "cannot lock the memory that keys pass through: %s (" SECRET_LIMIT_HINT ")",
+			  strerror(-r));
+		return EX_OSERR;
 	}
 	if (load(m, &loaded, reason, sizeof(reason)) < 0) {
 		log_error(m->log, "%s", reason);

@@ -18,6 +18,7 @@
 #include "common/child.h"
 #include "common/cleanup.h"
 #include "common/demote.h"
+#include "common/secret.h"
 #include "tlshd/worker/session.h"
 #include "tlshd/worker/signer.h"
 
@@ -210,7 +211,9 @@ static int load(struct worker *w, char *reason, size_t size)
 	int r = child_receive_files(w->monitor, &files);
 
 	if (r < 0) {
-		snprintf(reason, size, "the worker could not read what to load: %s", strerror(-r));
+		snprintf(reason, size, "the worker could not read what to load: %s%s", strerror(-r),
+			 r == -EAGAIN || r == -ENOMEM ?
+			 " (its memory is locked: " SECRET_LIMIT_HINT ")" : "");
 		return r;
 	}
 	for (size_t i = 0; i < files.n; i++)
@@ -250,7 +253,7 @@ int worker_main(uid_t uid, gid_t gid)
 
 	child_ignore_signals();
 	w.log = (struct log){ .level = LOG_INFO, .sink = log_sink_channel, .ctx = &w.monitor };
-	r = demote(uid, gid, 0, &step);
+	r = demote(uid, gid, DEMOTE_LOCK_MEMORY, &step);
 	if (r < 0) {
 		snprintf(reason, sizeof(reason), "a worker could not give up its privileges: %s: %s",
 			 step, strerror(-r));
