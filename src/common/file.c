@@ -149,22 +149,52 @@ static int copy(int from, int to)
 	}
 }
 
-int file_to_memfd(int fd, const char *name)
+static int memfd_new(const char *name)
 {
-	CLEANUP_FD int memfd = -1;
 	char shown[MEMFD_NAME_MAX];
-	int r;
+	int fd;
 
 	text_copy(shown, sizeof(shown), name);
-	memfd = memfd_create(shown, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-	if (memfd < 0 && errno == EINVAL)
-		memfd = memfd_create(shown, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = memfd_create(shown, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(shown, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd < 0 ? -errno : fd;
+}
+
+static int seal(int memfd)
+{
+	int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+
+	return fcntl(memfd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
+}
+
+int file_to_memfd(int fd, const char *name)
+{
+	CLEANUP_FD int memfd = memfd_new(name);
+	int r;
+
 	if (memfd < 0)
-		return -errno;
+		return memfd;
 	r = copy(fd, memfd);
-	if (r < 0)
-		return r;
-	if (fcntl(memfd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
-		return -errno;
-	return TAKE_FD(memfd);
+	if (r == 0)
+		r = seal(memfd);
+	return r < 0 ? r : TAKE_FD(memfd);
+}
+
+int file_memfd_from(const void *data, size_t len, const char *name)
+{
+	CLEANUP_FD int memfd = -1;
+	int r;
+
+	if (len > FILE_SIZE_MAX)
+		return -EFBIG;
+	memfd = memfd_new(name);
+	if (memfd < 0)
+		return memfd;
+	r = write_all(memfd, data, len);
+	if (r == 0 && lseek(memfd, 0, SEEK_SET) < 0)
+		r = -errno;
+	if (r == 0)
+		r = seal(memfd);
+	return r < 0 ? r : TAKE_FD(memfd);
 }

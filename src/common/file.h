@@ -32,4 +32,7 @@ int file_open(const char *path, enum file_kind kind, char *reason, size_t reason
  */
 int file_to_memfd(int fd, const char *name);
 
+/* The same of the @len bytes at @data. */
+int file_memfd_from(const void *data, size_t len, const char *name);
+
 #endif
