@@ -22,9 +22,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/der.h"
 #include "common/text.h"
 
 #define SERIAL_MAX 128
+#define DER_CERTS_MAX 64u	/* in one file; more want PEM */
 #define KEY_ID_LEN 32
 #define VERIFY_FLAGS GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM)
 
@@ -101,6 +103,39 @@ void certs_free(gnutls_x509_crt_t *certs, unsigned int n)
 	gnutls_free(certs);
 }
 
+/* One behind the other; the library reads a single one only. */
+static int import_der(const gnutls_datum_t *data, gnutls_x509_crt_t **ret_certs,
+		      unsigned int *ret_n)
+{
+	gnutls_x509_crt_t *certs = gnutls_calloc(DER_CERTS_MAX, sizeof(*certs));
+	gnutls_datum_t left = *data, one;
+	unsigned int n = 0;
+	int r = certs ? 0 : GNUTLS_E_MEMORY_ERROR;
+
+	while (r == 0 && left.size > 0) {
+		one = left;
+		one.size = (unsigned int)der_sequence_size(left.data, left.size);
+		if (one.size == 0 || n == DER_CERTS_MAX)
+			r = GNUTLS_E_ASN1_DER_ERROR;
+		else
+			r = gnutls_x509_crt_init(&certs[n]);
+		if (r < 0)
+			break;
+		n++;
+		r = gnutls_x509_crt_import(certs[n - 1], &one, GNUTLS_X509_FMT_DER);
+		left.data += one.size;
+		left.size -= one.size;
+	}
+	if (r < 0) {
+		if (certs)
+			certs_free(certs, n);
+		return r;
+	}
+	*ret_certs = certs;
+	*ret_n = n;
+	return 0;
+}
+
 int certs_import(const struct engine_file *file, gnutls_x509_crt_t **ret_certs,
 		 unsigned int *ret_n, char *reason, size_t reason_size)
 {
@@ -111,9 +146,10 @@ int certs_import(const struct engine_file *file, gnutls_x509_crt_t **ret_certs,
 		snprintf(reason, reason_size, "%s is empty", file->label);
 		return -ENODATA;
 	}
-	r = gnutls_x509_crt_list_import2(ret_certs, ret_n, &data,
-					 is_pem(file) ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER,
-					 0);
+	if (is_pem(file))
+		r = gnutls_x509_crt_list_import2(ret_certs, ret_n, &data, GNUTLS_X509_FMT_PEM, 0);
+	else
+		r = import_der(&data, ret_certs, ret_n);
 	if (r == GNUTLS_E_NO_CERTIFICATE_FOUND) {
 		snprintf(reason, reason_size, "%s holds no certificate", file->label);
 		return -ENODATA;
