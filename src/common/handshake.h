@@ -29,12 +29,23 @@ enum hs_auth {
 #define HS_TEXT_MAX 512		/* subject, names, reason, NUL included */
 #define HS_SHORT_MAX 48		/* cipher, group, protocol names, NUL included */
 #define HS_PEERIDS_MAX 5	/* handshake.yaml: peer-identity */
+#define HS_PSK_IDENTITY_MAX 1024	/* a PSK identity, NUL included; NVMe/TCP's are at most 520 */
+#define HS_PSK_MAX 64		/* bytes of a pre-shared key */
 
 /* An identity of this host, the index of a key in the keeper. */
 enum hs_identity {
 	HS_IDENTITY_X509,	/* x509.certificate, x509.private_key */
 	HS_IDENTITY_X509_PQ,	/* x509.pq.certificate, x509.pq.private_key */
-	HS_N_IDENTITIES,
+	HS_N_IDENTITIES,	/* that are configured */
+	HS_IDENTITY_JOB = HS_N_IDENTITIES,	/* what one request named, for its job only */
+	HS_IDENTITY_END,
+};
+
+/* The hash of a pre-shared key: of its binder and of the cipher suite (RFC 8446 4.2.11). */
+enum hs_psk_hash {
+	HS_PSK_SHA256,
+	HS_PSK_SHA384,
+	HS_N_PSK_HASHES,
 };
 
 struct hs_job {
@@ -42,6 +53,7 @@ struct hs_job {
 	enum hs_role role;
 	enum hs_auth auth;
 	uint32_t timeout_ms;	/* left until the request must be answered; never 0 */
+	bool own_identity;	/* the request names our certificate and key: they are to be asked for */
 	char peername[HS_NAME_MAX];	/* as the consumer gave it; "" = none */
 };
 
@@ -73,6 +85,14 @@ enum hs_outcome {
 	HS_CERT_INVALID,	/* any other fault of the chain */
 	HS_NO_IDENTITY,		/* a certificate of ours is needed and none is configured */
 	HS_KEY_FAILED,		/* our private key could not be used */
+	HS_PSK_MISSING,		/* the client offers no pre-shared key */
+	HS_PSK_UNKNOWN,		/* ... or one that is in no keyring of ours */
+	HS_PSK_MISMATCH,	/* both sides know the identity, but not the same key */
+	HS_KEY_MISSING,		/* a key of a keyring: is not there, or no longer */
+	HS_KEY_EXPIRED,
+	HS_KEY_REVOKED,
+	HS_KEY_DENIED,		/* its permissions do not let us read it */
+	HS_KEY_UNUSABLE,	/* of a wrong type, length or content */
 	HS_UNSUPPORTED,		/* the request asks for what this daemon cannot do */
 	HS_KTLS,		/* the kernel did not take the keys */
 	HS_INTERNAL,		/* a fault of ours */

@@ -21,6 +21,7 @@ struct cursor {
 static_assert(sizeof(struct wire_file) + 16 <= WIRE_MAX, "WIRE_FILE does not fit");
 static_assert(sizeof(struct hs_result) + 32 <= WIRE_MAX, "WIRE_RESULT does not fit");
 static_assert(sizeof(struct wire_signed) + 16 <= WIRE_MAX, "WIRE_SIGNED does not fit");
+static_assert(sizeof(struct wire_key) + 16 <= WIRE_MAX, "WIRE_KEY does not fit");
 
 static void raw(struct cursor *c, void *p, size_t len)
 {
@@ -142,6 +143,7 @@ static void job_fields(struct cursor *c, struct hs_job *j)
 	CHOICE(c, j->role, HS_N_ROLES);
 	CHOICE(c, j->auth, HS_N_AUTHS);
 	u32(c, &j->timeout_ms);
+	CHOICE(c, j->own_identity, 2);
 	text(c, j->peername, sizeof(j->peername));
 }
 
@@ -170,7 +172,7 @@ static void sign_fields(struct cursor *c, struct wire_sign *s)
 {
 	u64(c, &s->job);
 	CHOICE(c, s->role, HS_N_ROLES);
-	CHOICE(c, s->identity, HS_N_IDENTITIES);
+	CHOICE(c, s->identity, HS_IDENTITY_END);
 	text(c, s->algorithm, sizeof(s->algorithm));
 	bytes(c, s->data, &s->len, sizeof(s->data));
 }
@@ -180,6 +182,44 @@ static void signed_fields(struct cursor *c, struct wire_signed *s)
 	u64(c, &s->job);
 	u32(c, &s->error);
 	bytes(c, s->signature, &s->len, sizeof(s->signature));
+}
+
+static void ask_fields(struct cursor *c, struct wire_ask *a)
+{
+	u64(c, &a->job);
+	text(c, a->identity, sizeof(a->identity));
+}
+
+static void psk_fields(struct cursor *c, struct wire_psk *p)
+{
+	u64(c, &p->job);
+	CHOICE(c, p->hash, HS_N_PSK_HASHES);
+	text(c, p->identity, sizeof(p->identity));
+	bytes(c, p->key, &p->len, sizeof(p->key));
+}
+
+static void certificate_fields(struct cursor *c, struct wire_certificate *x)
+{
+	u64(c, &x->job);
+	text(c, x->label, sizeof(x->label));
+}
+
+static void refused_fields(struct cursor *c, struct wire_refused *r)
+{
+	u64(c, &r->job);
+	CHOICE(c, r->outcome, HS_N_OUTCOMES);
+	if (r->outcome == HS_OK)
+		c->bad = true;
+	text(c, r->reason, sizeof(r->reason));
+}
+
+static void key_fields(struct cursor *c, struct wire_key *k)
+{
+	u64(c, &k->job);
+	CHOICE(c, k->role, HS_N_ROLES);
+	text(c, k->label, sizeof(k->label));
+	text(c, k->certificate_label, sizeof(k->certificate_label));
+	bytes(c, k->data, &k->len, sizeof(k->data));
 }
 
 static void fields(struct cursor *c, struct wire_message *m)
@@ -212,6 +252,24 @@ static void fields(struct cursor *c, struct wire_message *m)
 		break;
 	case WIRE_SIGNED:
 		signed_fields(c, &m->signed_);
+		break;
+	case WIRE_ASK:
+		ask_fields(c, &m->ask);
+		break;
+	case WIRE_PSK:
+		psk_fields(c, &m->psk);
+		break;
+	case WIRE_CERTIFICATE:
+		certificate_fields(c, &m->certificate);
+		break;
+	case WIRE_REFUSED:
+		refused_fields(c, &m->refused);
+		break;
+	case WIRE_KEY:
+		key_fields(c, &m->key);
+		break;
+	case WIRE_KEY_LOADED:
+		u64(c, &m->key_loaded);
 		break;
 	default:
 		c->bad = true;
@@ -259,6 +317,12 @@ const char *wire_type_name(enum wire_type type)
 		[WIRE_LOG] = "LOG",
 		[WIRE_SIGN] = "SIGN",
 		[WIRE_SIGNED] = "SIGNED",
+		[WIRE_ASK] = "ASK",
+		[WIRE_PSK] = "PSK",
+		[WIRE_CERTIFICATE] = "CERTIFICATE",
+		[WIRE_REFUSED] = "REFUSED",
+		[WIRE_KEY] = "KEY",
+		[WIRE_KEY_LOADED] = "KEY_LOADED",
 	};
 
 	return (unsigned int)type < WIRE_N_TYPES && names[type] ? names[type] : "unknown";

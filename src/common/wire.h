@@ -18,12 +18,13 @@
 #include "common/handshake.h"
 #include "common/log.h"
 
-#define WIRE_MAX 6144		/* bytes of the longest message */
+#define WIRE_MAX 24576		/* bytes of the longest message */
 #define WIRE_PATH_MAX 1024	/* a path or URL, NUL included */
 #define WIRE_LABEL_MAX 2048	/* NUL included */
 #define WIRE_ALGORITHM_MAX 64
 #define WIRE_SIGN_DATA_MAX 512	/* bytes to be signed: TLS 1.3 needs 146 at most (RFC 8446 4.4.3) */
 #define WIRE_SIGNATURE_MAX 5120	/* bytes; ML-DSA-87 has 4627 */
+#define WIRE_KEY_MAX 16384	/* bytes of a private key; RSA of 16384 bits in PEM has 12.7 KB */
 
 enum wire_type {
 	WIRE_FILE = 1,	/* monitor -> worker, keeper: a file to load, with a descriptor */
@@ -31,12 +32,18 @@ enum wire_type {
 	WIRE_READY,	/* worker, keeper -> monitor */
 	WIRE_FAILED,	/* worker, keeper -> monitor: cannot start, and why */
 	WIRE_JOB,	/* monitor -> worker, with the socket */
-	WIRE_CANCEL,	/* monitor -> worker: the request was answered already */
+	WIRE_CANCEL,	/* monitor -> worker, keeper: the request was answered; forget the job */
 	WIRE_DRAIN,	/* monitor -> worker: finish what you have, then end */
 	WIRE_RESULT,	/* worker -> monitor */
 	WIRE_LOG,	/* worker, keeper -> monitor */
 	WIRE_SIGN,	/* worker -> keeper */
 	WIRE_SIGNED,	/* keeper -> worker */
+	WIRE_ASK,	/* worker -> monitor: the keys a job needs; answered by one of the next three */
+	WIRE_PSK,	/* monitor -> worker */
+	WIRE_CERTIFICATE, /* monitor -> worker, with a descriptor of the certificates */
+	WIRE_REFUSED,	/* monitor -> worker, keeper -> monitor: there are none, and why */
+	WIRE_KEY,	/* monitor -> keeper: a job's private key, with a descriptor of its certificates */
+	WIRE_KEY_LOADED, /* keeper -> monitor; or WIRE_REFUSED */
 	WIRE_N_TYPES,
 };
 
@@ -84,6 +91,39 @@ struct wire_signed {
 	uint8_t signature[WIRE_SIGNATURE_MAX];
 };
 
+struct wire_ask {
+	uint64_t job;
+	char identity[HS_PSK_IDENTITY_MAX];	/* server: the PSK the client offers; else "" */
+};
+
+struct wire_psk {
+	uint64_t job;
+	enum hs_psk_hash hash;
+	char identity[HS_PSK_IDENTITY_MAX];
+	uint16_t len;
+	uint8_t key[HS_PSK_MAX];
+};
+
+struct wire_certificate {
+	uint64_t job;
+	char label[WIRE_LABEL_MAX];	/* for messages: "certificate 0x1a2b3c4d" */
+};
+
+struct wire_refused {
+	uint64_t job;
+	enum hs_outcome outcome;	/* never HS_OK */
+	char reason[HS_TEXT_MAX];	/* for a person; quoted */
+};
+
+struct wire_key {
+	uint64_t job;
+	enum hs_role role;
+	char label[WIRE_LABEL_MAX];	/* for messages: "private key 0x1a2b3c4d" */
+	char certificate_label[WIRE_LABEL_MAX];
+	uint16_t len;
+	uint8_t data[WIRE_KEY_MAX];	/* PEM or DER */
+};
+
 struct wire_message {
 	enum wire_type type;
 	union {
@@ -95,6 +135,12 @@ struct wire_message {
 		struct wire_text text;
 		struct wire_sign sign;
 		struct wire_signed signed_;
+		struct wire_ask ask;
+		struct wire_psk psk;
+		struct wire_certificate certificate;
+		struct wire_refused refused;
+		struct wire_key key;
+		uint64_t key_loaded;	/* the job's id */
 	};
 };
 

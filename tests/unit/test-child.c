@@ -152,8 +152,10 @@ static void test_too_many(struct fixture *f, gconstpointer unused)
 static void test_wrong_message(struct fixture *f, gconstpointer unused)
 {
 	for (enum wire_type type = WIRE_FILE; type < WIRE_N_TYPES; type++) {
-		const struct wire_message msg = { .type = type };
+		struct wire_message msg = { .type = type };
 
+		if (type == WIRE_REFUSED)
+			msg.refused.outcome = HS_INTERNAL;
 		if (type == WIRE_FILE || type == WIRE_START)
 			continue;
 		send_file(f, WIRE_FILE_CERTIFICATE, "/cert", "", "cert");

@@ -78,7 +78,19 @@ static unsigned int expected_errno(enum hs_outcome outcome)
 	case HS_CERT_INVALID:
 	case HS_NO_IDENTITY:
 	case HS_KEY_FAILED:
+	case HS_PSK_MISSING:
+	case HS_PSK_UNKNOWN:
+	case HS_PSK_MISMATCH:
+	case HS_KEY_DENIED:
 		return EACCES;
+	case HS_KEY_MISSING:
+		return ENOKEY;
+	case HS_KEY_EXPIRED:
+		return EKEYEXPIRED;
+	case HS_KEY_REVOKED:
+		return EKEYREVOKED;
+	case HS_KEY_UNUSABLE:
+		return EKEYREJECTED;
 	case HS_UNSUPPORTED:
 		return EOPNOTSUPP;
 	case HS_KTLS:

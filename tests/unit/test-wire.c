@@ -4,140 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "common/wire.h"
+#include "any-message.h"
 
 #define SEED 20231123u
 #define ROUNDS 1000	/* for each message type */
-
-static GRand *rng;
-
-static unsigned int below(unsigned int end)
-{
-	return (unsigned int)g_rand_int_range(rng, 0, (gint32)end);
-}
-
-static uint64_t any_u64(void)
-{
-	return (uint64_t)g_rand_int(rng) << 32 | g_rand_int(rng);
-}
-
-/* Often empty, often as long as it may be; any byte but NUL. */
-static void any_text(char *p, size_t size)
-{
-	size_t len = below(4) ? below((unsigned int)size) : below(2) * (size - 1);
-
-	for (size_t i = 0; i < len; i++)
-		p[i] = (char)(1 + below(255));
-}
-
-static void any_bytes(uint8_t *p, uint16_t *len, size_t max)
-{
-	*len = (uint16_t)(below(4) ? below((unsigned int)max + 1) : below(2) * max);
-	for (size_t i = 0; i < *len; i++)
-		p[i] = (uint8_t)below(256);
-}
-
-static void any_result(struct hs_result *r)
-{
-	r->id = any_u64();
-	r->outcome = below(HS_N_OUTCOMES);
-	r->peer_verified = below(2);
-	any_text(r->protocol, sizeof(r->protocol));
-	any_text(r->cipher, sizeof(r->cipher));
-	any_text(r->group, sizeof(r->group));
-	any_text(r->subject, sizeof(r->subject));
-	any_text(r->matched, sizeof(r->matched));
-	any_text(r->reason, sizeof(r->reason));
-}
-
-static void any_sign(struct wire_sign *s)
-{
-	s->job = any_u64();
-	s->role = below(HS_N_ROLES);
-	s->identity = below(HS_N_IDENTITIES);
-	any_text(s->algorithm, sizeof(s->algorithm));
-	any_bytes(s->data, &s->len, sizeof(s->data));
-}
-
-static void any_file(struct wire_file *f)
-{
-	f->role = below(HS_N_ROLES);
-	f->use = below(WIRE_N_FILE_USES);
-	f->identity = below(HS_N_IDENTITIES);
-	any_text(f->label, sizeof(f->label));
-	any_text(f->url, sizeof(f->url));
-}
-
-/* A valid message of @type. All that is not a field of it is zero, so that memcmp() can compare. */
-static void any_message(enum wire_type type, struct wire_message *m)
-{
-	memset(m, 0, sizeof(*m));
-	m->type = type;
-	switch (type) {
-	case WIRE_FILE:
-		any_file(&m->file);
-		break;
-	case WIRE_START:
-		m->start.ciphers = g_rand_int(rng);
-		m->start.tls_debug = g_rand_int(rng);
-		m->start.log_level = (int32_t)below(LOG_DEBUG + 1);
-		break;
-	case WIRE_FAILED:
-	case WIRE_LOG:
-		m->text.priority = (int32_t)below(LOG_DEBUG + 1);
-		any_text(m->text.text, sizeof(m->text.text));
-		break;
-	case WIRE_JOB:
-		m->job.id = any_u64();
-		m->job.role = below(HS_N_ROLES);
-		m->job.auth = below(HS_N_AUTHS);
-		m->job.timeout_ms = g_rand_int(rng);
-		any_text(m->job.peername, sizeof(m->job.peername));
-		break;
-	case WIRE_CANCEL:
-		m->cancel = any_u64();
-		break;
-	case WIRE_RESULT:
-		any_result(&m->result);
-		break;
-	case WIRE_SIGN:
-		any_sign(&m->sign);
-		break;
-	case WIRE_SIGNED:
-		m->signed_.job = any_u64();
-		m->signed_.error = g_rand_int(rng);
-		any_bytes(m->signed_.signature, &m->signed_.len, sizeof(m->signed_.signature));
-		break;
-	default:
-		break;
-	}
-}
-
-static size_t encode(const struct wire_message *m, uint8_t *buf)
-{
-	int len = wire_encode(m, buf);
-
-	g_assert_cmpint(len, >=, 2);
-	g_assert_cmpint(len, <=, WIRE_MAX);
-	return (size_t)len;
-}
-
-/* From a buffer that ends where the message does, for the sanitizer to see a byte too many. */
-static int decode(const uint8_t *buf, size_t len, struct wire_message *ret)
-{
-	g_autofree uint8_t *exact = g_malloc(len ? len : 1);
-
-	memcpy(exact, buf, len);
-	memset(ret, 0xa5, sizeof(*ret));
-	return wire_decode(exact, len, ret);
-}
-
-static void assert_refused(const uint8_t *buf, size_t len)
-{
-	struct wire_message back;
-
-	g_assert_cmpint(decode(buf, len, &back), ==, -EBADMSG);
-}
 
 static void test_round_trip(void)
 {
@@ -197,7 +67,7 @@ static void test_trailing(void)
 static void test_vectors(void)
 {
 	static const uint8_t job[] = {
-		5, 0,  8, 7, 6, 5, 4, 3, 2, 1,  1, 0,  2, 0,  0x10, 0x27, 0, 0,
+		5, 0,  8, 7, 6, 5, 4, 3, 2, 1,  1, 0,  2, 0,  0x10, 0x27, 0, 0,  1, 0,
 		4, 0, 'h', 'o', 's', 't',
 	};
 	static const uint8_t start[] = {
@@ -216,6 +86,7 @@ static void test_vectors(void)
 	g_assert_cmpint(m.job.role, ==, HS_SERVER);
 	g_assert_cmpint(m.job.auth, ==, HS_AUTH_X509);
 	g_assert_cmpuint(m.job.timeout_ms, ==, 10000);
+	g_assert_true(m.job.own_identity);
 	g_assert_cmpstr(m.job.peername, ==, "host");
 	g_assert_cmpmem(buf, encode(&m, buf), job, sizeof(job));
 
@@ -234,6 +105,69 @@ static void test_vectors(void)
 
 	g_assert_cmpint(decode(ready, sizeof(ready), &m), ==, 0);
 	g_assert_cmpint(m.type, ==, WIRE_READY);
+}
+
+static void test_vectors_keys(void)
+{
+	static const uint8_t ask[] = {
+		12, 0,  8, 7, 6, 5, 4, 3, 2, 1,  2, 0, 'i', 'd',
+	};
+	static const uint8_t psk[] = {
+		13, 0,  1, 0, 0, 0, 0, 0, 0, 0,  1, 0,  1, 0, 'i',  3, 0, 1, 0, 0xff,
+	};
+	static const uint8_t certificate[] = {
+		14, 0,  2, 0, 0, 0, 0, 0, 0, 0,  1, 0, 'l',
+	};
+	static const uint8_t refused[] = {
+		15, 0,  3, 0, 0, 0, 0, 0, 0, 0,  2, 0,  3, 0, 'w', 'h', 'y',
+	};
+	static const uint8_t key[] = {
+		16, 0,  4, 0, 0, 0, 0, 0, 0, 0,  1, 0,  1, 0, 'k',  1, 0, 'c',  2, 0, 0x30, 0,
+	};
+	static const uint8_t key_loaded[] = { 17, 0,  0, 0, 0, 0, 0, 0, 0, 0x80 };
+	struct wire_message m;
+	uint8_t buf[WIRE_MAX];
+
+	g_assert_cmpint(decode(ask, sizeof(ask), &m), ==, 0);
+	g_assert_cmpint(m.type, ==, WIRE_ASK);
+	g_assert_cmphex(m.ask.job, ==, 0x0102030405060708);
+	g_assert_cmpstr(m.ask.identity, ==, "id");
+	g_assert_cmpmem(buf, encode(&m, buf), ask, sizeof(ask));
+
+	g_assert_cmpint(decode(psk, sizeof(psk), &m), ==, 0);
+	g_assert_cmpint(m.type, ==, WIRE_PSK);
+	g_assert_cmphex(m.psk.job, ==, 1);
+	g_assert_cmpint(m.psk.hash, ==, HS_PSK_SHA384);
+	g_assert_cmpstr(m.psk.identity, ==, "i");
+	g_assert_cmpmem(m.psk.key, m.psk.len, psk + sizeof(psk) - 3, 3);
+	g_assert_cmpmem(buf, encode(&m, buf), psk, sizeof(psk));
+
+	g_assert_cmpint(decode(certificate, sizeof(certificate), &m), ==, 0);
+	g_assert_cmpint(m.type, ==, WIRE_CERTIFICATE);
+	g_assert_cmphex(m.certificate.job, ==, 2);
+	g_assert_cmpstr(m.certificate.label, ==, "l");
+	g_assert_cmpmem(buf, encode(&m, buf), certificate, sizeof(certificate));
+
+	g_assert_cmpint(decode(refused, sizeof(refused), &m), ==, 0);
+	g_assert_cmpint(m.type, ==, WIRE_REFUSED);
+	g_assert_cmphex(m.refused.job, ==, 3);
+	g_assert_cmpint(m.refused.outcome, ==, HS_CLOSED);
+	g_assert_cmpstr(m.refused.reason, ==, "why");
+	g_assert_cmpmem(buf, encode(&m, buf), refused, sizeof(refused));
+
+	g_assert_cmpint(decode(key, sizeof(key), &m), ==, 0);
+	g_assert_cmpint(m.type, ==, WIRE_KEY);
+	g_assert_cmphex(m.key.job, ==, 4);
+	g_assert_cmpint(m.key.role, ==, HS_SERVER);
+	g_assert_cmpstr(m.key.label, ==, "k");
+	g_assert_cmpstr(m.key.certificate_label, ==, "c");
+	g_assert_cmpmem(m.key.data, m.key.len, key + sizeof(key) - 2, 2);
+	g_assert_cmpmem(buf, encode(&m, buf), key, sizeof(key));
+
+	g_assert_cmpint(decode(key_loaded, sizeof(key_loaded), &m), ==, 0);
+	g_assert_cmpint(m.type, ==, WIRE_KEY_LOADED);
+	g_assert_cmphex(m.key_loaded, ==, UINT64_C(0x8000000000000000));
+	g_assert_cmpmem(buf, encode(&m, buf), key_loaded, sizeof(key_loaded));
 }
 
 static void test_type(void)
@@ -256,21 +190,25 @@ static void test_type(void)
 	g_assert_cmpint(wire_encode(&m, buf), ==, -EINVAL);
 }
 
-/* Where the enums of a message stand, and where they end. */
+/* Where the enums of a message stand, where they begin and where they end. */
 static const struct choice {
 	enum wire_type type;
 	size_t offset;
-	unsigned int end;
+	unsigned int begin, end;
 } choices[] = {
-	{ WIRE_FILE, 2, HS_N_ROLES },
-	{ WIRE_FILE, 4, WIRE_N_FILE_USES },
-	{ WIRE_FILE, 6, HS_N_IDENTITIES },
-	{ WIRE_JOB, 10, HS_N_ROLES },
-	{ WIRE_JOB, 12, HS_N_AUTHS },
-	{ WIRE_RESULT, 10, HS_N_OUTCOMES },
-	{ WIRE_RESULT, 12, 2 },
-	{ WIRE_SIGN, 10, HS_N_ROLES },
-	{ WIRE_SIGN, 12, HS_N_IDENTITIES },
+	{ WIRE_FILE, 2, 0, HS_N_ROLES },
+	{ WIRE_FILE, 4, 0, WIRE_N_FILE_USES },
+	{ WIRE_FILE, 6, 0, HS_N_IDENTITIES },
+	{ WIRE_JOB, 10, 0, HS_N_ROLES },
+	{ WIRE_JOB, 12, 0, HS_N_AUTHS },
+	{ WIRE_JOB, 18, 0, 2 },
+	{ WIRE_RESULT, 10, 0, HS_N_OUTCOMES },
+	{ WIRE_RESULT, 12, 0, 2 },
+	{ WIRE_SIGN, 10, 0, HS_N_ROLES },
+	{ WIRE_SIGN, 12, 0, HS_IDENTITY_END },
+	{ WIRE_PSK, 10, 0, HS_N_PSK_HASHES },
+	{ WIRE_REFUSED, 10, HS_OK + 1, HS_N_OUTCOMES },
+	{ WIRE_KEY, 10, 0, HS_N_ROLES },
 };
 
 static void test_choices(void)
@@ -287,7 +225,8 @@ static void test_choices(void)
 		for (unsigned int v = 0; v < 0x10000; v += v < 300 ? 1 : 251) {
 			buf[c->offset] = (uint8_t)v;
 			buf[c->offset + 1] = (uint8_t)(v >> 8);
-			g_assert_cmpint(decode(buf, len, &back), ==, v < c->end ? 0 : -EBADMSG);
+			g_assert_cmpint(decode(buf, len, &back), ==,
+					v >= c->begin && v < c->end ? 0 : -EBADMSG);
 		}
 	}
 }
@@ -310,10 +249,16 @@ static void test_encode_choices(void)
 	REFUSED(WIRE_JOB, job.auth, 0x10000);	/* 0 when cut to 16 bits */
 	REFUSED(WIRE_RESULT, result.outcome, HS_N_OUTCOMES);
 	REFUSED(WIRE_SIGN, sign.role, HS_N_ROLES);
-	REFUSED(WIRE_SIGN, sign.identity, HS_N_IDENTITIES);
+	REFUSED(WIRE_SIGN, sign.identity, HS_IDENTITY_END);
 	REFUSED(WIRE_SIGN, sign.len, WIRE_SIGN_DATA_MAX + 1);
 	REFUSED(WIRE_SIGN, sign.len, 0xffff);
 	REFUSED(WIRE_SIGNED, signed_.len, WIRE_SIGNATURE_MAX + 1);
+	REFUSED(WIRE_PSK, psk.hash, HS_N_PSK_HASHES);
+	REFUSED(WIRE_PSK, psk.len, HS_PSK_MAX + 1);
+	REFUSED(WIRE_REFUSED, refused.outcome, HS_OK);
+	REFUSED(WIRE_REFUSED, refused.outcome, HS_N_OUTCOMES);
+	REFUSED(WIRE_KEY, key.role, HS_N_ROLES);
+	REFUSED(WIRE_KEY, key.len, WIRE_KEY_MAX + 1);
 #undef REFUSED
 }
 
@@ -358,6 +303,12 @@ static const struct text_field {
 	TEXT(WIRE_RESULT, result.matched),
 	TEXT(WIRE_RESULT, result.reason),
 	TEXT(WIRE_SIGN, sign.algorithm),
+	TEXT(WIRE_ASK, ask.identity),
+	TEXT(WIRE_PSK, psk.identity),
+	TEXT(WIRE_CERTIFICATE, certificate.label),
+	TEXT(WIRE_REFUSED, refused.reason),
+	TEXT(WIRE_KEY, key.label),
+	TEXT(WIRE_KEY, key.certificate_label),
 #undef TEXT
 };
 
@@ -366,6 +317,8 @@ static size_t encode_text(const struct text_field *f, size_t n, uint8_t *buf)
 {
 	struct wire_message m = { .type = f->type };
 
+	if (f->type == WIRE_REFUSED)
+		m.refused.outcome = HS_INTERNAL;
 	memset((char *)&m + f->in_struct, 'T', n);
 	return encode(&m, buf);
 }
@@ -409,33 +362,52 @@ static void test_text(void)
 		g_assert_cmpint(decode(buf, len, &back), ==, 0);
 
 		/* The sender's own text without an end. */
-		m = (struct wire_message){ .type = f->type };
+		m = back;
 		memset((char *)&m + f->in_struct, 'T', f->size);
 		g_assert_cmpint(wire_encode(&m, buf), ==, -EINVAL);
 	}
 }
 
+/* Each field of bytes: what there is before its length, and its end. */
+static const struct bytes_field {
+	enum wire_type type;
+	size_t in_struct, offset, max;
+} bytes_fields[] = {
+	/* type 2, job 8, role 2, identity 2, empty algorithm 2 */
+	{ WIRE_SIGN, offsetof(struct wire_message, sign.len), 16, WIRE_SIGN_DATA_MAX },
+	/* type 2, job 8, error 4 */
+	{ WIRE_SIGNED, offsetof(struct wire_message, signed_.len), 14, WIRE_SIGNATURE_MAX },
+	/* type 2, job 8, hash 2, empty identity 2 */
+	{ WIRE_PSK, offsetof(struct wire_message, psk.len), 14, HS_PSK_MAX },
+	/* type 2, job 8, role 2, two empty labels 4 */
+	{ WIRE_KEY, offsetof(struct wire_message, key.len), 16, WIRE_KEY_MAX },
+};
+
 static void test_bytes(void)
 {
-	struct wire_message m = { .type = WIRE_SIGN, .sign.len = WIRE_SIGN_DATA_MAX };
+	struct wire_message m, back;
 	uint8_t buf[WIRE_MAX + 8];
-	size_t len = encode(&m, buf);
 
-	/* type 2, job 8, role 2, identity 2, empty algorithm 2: the length is at 16 */
-	memset(buf + len, 0, 8);
-	buf[16] = (uint8_t)(WIRE_SIGN_DATA_MAX + 1);
-	buf[17] = (WIRE_SIGN_DATA_MAX + 1) >> 8;
-	assert_refused(buf, len + 1);
-	buf[16] = buf[17] = 0xff;
-	assert_refused(buf, len);
+	for (size_t i = 0; i < G_N_ELEMENTS(bytes_fields); i++) {
+		const struct bytes_field *f = &bytes_fields[i];
+		uint16_t max = (uint16_t)f->max;
+		size_t len;
 
-	m = (struct wire_message){ .type = WIRE_SIGNED, .signed_.len = WIRE_SIGNATURE_MAX };
-	len = encode(&m, buf);
-	/* type 2, job 8, error 4: the length is at 14 */
-	memset(buf + len, 0, 8);
-	buf[14] = (uint8_t)(WIRE_SIGNATURE_MAX + 1);
-	buf[15] = (WIRE_SIGNATURE_MAX + 1) >> 8;
-	assert_refused(buf, len + 1);
+		memset(&m, 0, sizeof(m));
+		m.type = f->type;
+		memcpy((char *)&m + f->in_struct, &max, sizeof(max));
+		len = encode(&m, buf);
+		g_assert_cmpuint(len, ==, f->offset + 2 + f->max);
+		g_assert_cmpint(decode(buf, len, &back), ==, 0);
+		g_assert_cmpuint(buf[f->offset] | buf[f->offset + 1] << 8, ==, f->max);
+
+		memset(buf + len, 0, 8);
+		buf[f->offset] = (uint8_t)(f->max + 1);
+		buf[f->offset + 1] = (uint8_t)((f->max + 1) >> 8);
+		assert_refused(buf, len + 1);
+		buf[f->offset] = buf[f->offset + 1] = 0xff;
+		assert_refused(buf, len);
+	}
 }
 
 static void fill(char *text, size_t size)
@@ -483,6 +455,34 @@ static void test_longest(void)
 	m.type = WIRE_SIGNED;
 	m.signed_.len = WIRE_SIGNATURE_MAX;
 	g_assert_cmpuint(encode(&m, buf), ==, 2 + 8 + 4 + 2 + WIRE_SIGNATURE_MAX);
+}
+
+static void test_longest_keys(void)
+{
+	struct wire_message m = { .type = WIRE_ASK };
+	uint8_t buf[WIRE_MAX];
+
+	fill(m.ask.identity, sizeof(m.ask.identity));
+	g_assert_cmpuint(encode(&m, buf), ==, 2 + 8 + 2 + HS_PSK_IDENTITY_MAX - 1);
+
+	m = (struct wire_message){ .type = WIRE_PSK, .psk.len = HS_PSK_MAX };
+	fill(m.psk.identity, sizeof(m.psk.identity));
+	g_assert_cmpuint(encode(&m, buf), ==,
+			 2 + 8 + 2 + 2 + HS_PSK_IDENTITY_MAX - 1 + 2 + HS_PSK_MAX);
+
+	m = (struct wire_message){ .type = WIRE_CERTIFICATE };
+	fill(m.certificate.label, sizeof(m.certificate.label));
+	g_assert_cmpuint(encode(&m, buf), ==, 2 + 8 + 2 + WIRE_LABEL_MAX - 1);
+
+	m = (struct wire_message){ .type = WIRE_REFUSED, .refused.outcome = HS_KTLS };
+	fill(m.refused.reason, sizeof(m.refused.reason));
+	g_assert_cmpuint(encode(&m, buf), ==, 2 + 8 + 2 + 2 + HS_TEXT_MAX - 1);
+
+	m = (struct wire_message){ .type = WIRE_KEY, .key.len = WIRE_KEY_MAX };
+	fill(m.key.label, sizeof(m.key.label));
+	fill(m.key.certificate_label, sizeof(m.key.certificate_label));
+	g_assert_cmpuint(encode(&m, buf), ==,
+			 2 + 8 + 2 + 2 * (2 + WIRE_LABEL_MAX - 1) + 2 + WIRE_KEY_MAX);
 }
 
 /* Whatever decodes is the one encoding of what it decodes to. */
@@ -573,6 +573,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/truncated", test_truncated);
 	g_test_add_func("/wire/trailing", test_trailing);
 	g_test_add_func("/wire/vectors", test_vectors);
+	g_test_add_func("/wire/vectors-keys", test_vectors_keys);
 	g_test_add_func("/wire/type", test_type);
 	g_test_add_func("/wire/choices", test_choices);
 	g_test_add_func("/wire/encode-choices", test_encode_choices);
@@ -580,6 +581,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/text", test_text);
 	g_test_add_func("/wire/bytes", test_bytes);
 	g_test_add_func("/wire/longest", test_longest);
+	g_test_add_func("/wire/longest-keys", test_longest_keys);
 	g_test_add_func("/wire/random-bytes", test_random_bytes);
 	g_test_add_func("/wire/mutated", test_mutated);
 	g_test_add_func("/wire/names", test_names);
