@@ -28,14 +28,25 @@ static const char *const algorithms[PKI_N_KEY_TYPES] = {
 	[PKI_RSA1024] = "RSA-PSS-RSAE-SHA256",
 };
 
+/* From a file; and from memory, which must come to the same. */
 static int load_bytes(struct key **ret, const void *data, size_t len, char *reason, size_t size)
 {
 	int fd = memfd_create("key", MFD_CLOEXEC), r;
+	g_autofree void *copy = g_memdup2(data, len);
+	g_autofree char *again = g_malloc0(size);
+	struct key *key = NULL;
 
 	g_assert_cmpint(write(fd, data, len), ==, (ssize_t)len);
 	r = key_load(ret, fd, NULL, "test.key", reason, size);
 	g_assert_cmpint(fcntl(fd, F_GETFD), >=, 0);	/* still ours */
 	close(fd);
+	g_assert_cmpint(key_load_memory(&key, copy, len, "test.key", again, size), ==, r);
+	g_assert_true((r < 0) == !key);
+	if (r < 0)
+		g_assert_cmpstr(again, ==, reason);
+	if (len)
+		g_assert_cmpmem(copy, len, data, len);
+	key_free(key);
 	return r;
 }
 
@@ -114,7 +125,7 @@ static void test_type(gconstpointer arg)
 					      sizeof(reason)), ==, 0);
 	g_assert_cmpint(key_check_certificate(key, other->pem, strlen(other->pem), "k.pem", "c.pem",
 					      reason, sizeof(reason)), ==, -EKEYREJECTED);
-	g_assert_cmpstr(reason, ==, "the private key k.pem does not belong to the first certificate in "
+	g_assert_cmpstr(reason, ==, "k.pem does not belong to the first certificate in "
 			"c.pem");
 	der = pki_key_der(cert, &der_len);
 	from_der = load(der, der_len);

@@ -11,6 +11,9 @@
 #include "common/child.h"
 #include "common/cleanup.h"
 #include "common/demote.h"
+#include "common/secret.h"
+#include "common/text.h"
+#include "tlshd/keeper/job-keys.h"
 #include "tlshd/keeper/key.h"
 
 struct keeper {
@@ -18,16 +21,32 @@ struct keeper {
 	struct log log;
 	sd_event *event;
 	struct key *keys[HS_N_ROLES][HS_N_IDENTITIES];
+	struct job_keys job_keys;
 };
 
-static void answer(struct keeper *k, const struct wire_sign *request, struct wire_signed *ret)
+static int sign(const struct key *key, const struct wire_sign *request, struct wire_signed *ret)
 {
-	const struct key *key = k->keys[request->role][request->identity];
 	int r = -ENOKEY;
 
 	if (key)
 		r = key_sign(key, request->role, request->algorithm, request->data,
 			     request->len, ret->signature, sizeof(ret->signature));
+	secret_burn_stack();
+	return r;
+}
+
+static void answer(struct keeper *k, const struct wire_sign *request, struct wire_signed *ret)
+{
+	CLEANUP(key_freep) struct key *once = NULL;
+	int r;
+
+	if (request->identity == HS_IDENTITY_JOB) {
+		/* A handshake signs once: whatever comes of it, the key is not needed again. */
+		once = job_keys_take(&k->job_keys, request->job, request->role);
+		r = sign(once, request, ret);
+	} else {
+		r = sign(k->keys[request->role][request->identity], request, ret);
+	}
 	ret->job = request->job;
 	ret->error = r < 0 ? -r : 0;
 	ret->len = r < 0 ? 0 : r;
@@ -54,12 +73,42 @@ static int on_worker(sd_event_source *source, int channel, uint32_t revents, voi
 	return r < 0 ? sd_event_exit(k->event, r == -EPIPE ? EX_OK : EX_IOERR) : 0;
 }
 
-/* After the start the monitor says nothing more: this is its end. */
+/* Returns a negative errno when the monitor broke the protocol or has gone. */
+static int take_key(struct keeper *k, struct wire_key *what, int cert_fd)
+{
+	struct wire_message reply = { .type = WIRE_KEY_LOADED, .key_loaded = what->job };
+	enum hs_outcome outcome = HS_KEY_UNUSABLE;
+	char reason[LOG_TEXT_MAX];
+	int r = job_keys_load(&k->job_keys, what, cert_fd, &outcome, reason, sizeof(reason));
+
+	if (r == -EEXIST)
+		return r;
+	if (r < 0) {
+		reply.type = WIRE_REFUSED;
+		reply.refused = (struct wire_refused){ .job = what->job, .outcome = outcome };
+		text_copy(reply.refused.reason, sizeof(reply.refused.reason), reason);
+	}
+	return child_send(k->monitor, &reply);
+}
+
 static int on_monitor(sd_event_source *source, int channel, uint32_t revents, void *ctx)
 {
 	struct keeper *k = ctx;
+	struct wire_message msg;
+	CLEANUP_FD int fd = -1;
+	int r = channel_recv(channel, &msg, &fd);
 
-	return sd_event_exit(k->event, EX_OK);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == 0 && msg.type == WIRE_KEY && fd >= 0)
+		r = take_key(k, &msg.key, fd);
+	else if (r == 0 && msg.type == WIRE_CANCEL && fd < 0)
+		job_keys_forget(&k->job_keys, msg.cancel);
+	else if (r == 0)
+		r = -EBADMSG;
+	/* Also what did not decode may be a key. */
+	explicit_bzero(&msg, sizeof(msg));
+	return r < 0 ? sd_event_exit(k->event, r == -EPIPE ? EX_OK : EX_IOERR) : 0;
 }
 
 static const struct child_file *certificate_of(const struct child_files *files,
@@ -107,7 +156,7 @@ static int load(struct keeper *k, char *reason, size_t size)
 	if (r < 0) {
 		snprintf(reason, size, "the keeper could not read what to load: %s%s", strerror(-r),
 			 r == -EAGAIN || r == -ENOMEM ?
-			 " (its memory is locked: raise the limit, LimitMEMLOCK= or ulimit -l)" : "");
+			 " (its memory is locked: " SECRET_LIMIT_HINT ")" : "");
 		return r;
 	}
 	k->log.level = files.start.log_level;
@@ -155,7 +204,9 @@ int keeper_main(uid_t uid, gid_t gid)
 		child_report_start(k.monitor, reason);
 		return EX_CONFIG;
 	}
+	secret_burn_stack();
 	r = serve(&k);
+	job_keys_clear(&k.job_keys);
 	for (unsigned int role = 0; role < HS_N_ROLES; role++) {
 		for (unsigned int i = 0; i < HS_N_IDENTITIES; i++)
 			key_free(k.keys[role][i]);

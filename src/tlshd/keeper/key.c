@@ -7,7 +7,10 @@
  *
  * The file's bytes pass through locked memory that is wiped. The library's own
  * copy of the key is in its heap: it wipes that when the key is freed, but only a
- * process that locks all its memory (mlockall) keeps it from being swapped.
+ * process that locks all its memory (mlockall) keeps it from being swapped. What it
+ * leaves behind of a PEM file (its base64 text, in a freed block) and of a signature
+ * (on the stack) is not its promise: the keeper runs with malloc set to overwrite
+ * what is freed, and burns its stack.
  */
 #include "tlshd/keeper/key.h"
 
@@ -20,6 +23,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/der.h"
 #include "common/secret.h"
 
 #define KEY_FILE_MAX (256u << 10)	/* bytes */
@@ -31,6 +35,15 @@ struct key {
 	gnutls_pk_algorithm_t pk;
 	unsigned int bits;
 };
+
+static int check_size(off_t size, const char *label, char *reason, size_t reason_size)
+{
+	if (size > 0 && size <= KEY_FILE_MAX)
+		return 0;
+	snprintf(reason, reason_size, "%s is %s: not a private key", label,
+		 size <= 0 ? "empty" : "too large");
+	return -EBADMSG;
+}
 
 static int read_file(int fd, struct secret **ret, const char *label, char *reason,
 		     size_t reason_size)
@@ -44,11 +57,9 @@ static int read_file(int fd, struct secret **ret, const char *label, char *reaso
 		snprintf(reason, reason_size, "%s cannot be read: %s", label, strerror(errno));
 		return -EIO;
 	}
-	if (st.st_size <= 0 || st.st_size > KEY_FILE_MAX) {
-		snprintf(reason, reason_size, "%s is %s: not a private key", label,
-			 st.st_size <= 0 ? "empty" : "too large");
-		return -EBADMSG;
-	}
+	r = check_size(st.st_size, label, reason, reason_size);
+	if (r < 0)
+		return r;
 	r = secret_new(&file, (size_t)st.st_size);
 	if (r < 0) {
 		snprintf(reason, reason_size, "%s: no locked memory for it: %s (LimitMEMLOCK=, "
@@ -72,39 +83,38 @@ static int read_file(int fd, struct secret **ret, const char *label, char *reaso
 	return 0;
 }
 
-static bool has_text(const struct secret *file, const char *text)
+static bool has_text(const gnutls_datum_t *data, const char *text)
 {
-	return memmem(file->data, file->len, text, strlen(text)) != NULL;
+	return memmem(data->data, data->size, text, strlen(text)) != NULL;
 }
 
 /* PKCS #8 by its label, the older form by its header (RFC 1421); in DER by trying. */
-static bool is_encrypted(const struct secret *file, int code)
+static bool is_encrypted(const gnutls_datum_t *data, int code)
 {
-	return has_text(file, "-----BEGIN ENCRYPTED PRIVATE KEY-----") ||
-	       has_text(file, "Proc-Type: 4,ENCRYPTED") || code == GNUTLS_E_DECRYPTION_FAILED;
+	return has_text(data, "-----BEGIN ENCRYPTED PRIVATE KEY-----") ||
+	       has_text(data, "Proc-Type: 4,ENCRYPTED") || code == GNUTLS_E_DECRYPTION_FAILED;
 }
 
-static int import_file(struct key *key, const struct secret *file, const char *label,
-		       char *reason, size_t reason_size)
+static int import_bytes(struct key *key, const gnutls_datum_t *data, const char *label,
+			char *reason, size_t reason_size)
 {
-	const gnutls_datum_t data = { file->data, (unsigned int)file->len };
-	bool pem = has_text(file, "-----BEGIN ");
+	bool pem = has_text(data, "-----BEGIN ");
 	int r;
 
-	r = gnutls_privkey_import_x509_raw(key->key, &data, pem ? GNUTLS_X509_FMT_PEM
+	r = gnutls_privkey_import_x509_raw(key->key, data, pem ? GNUTLS_X509_FMT_PEM
 						: GNUTLS_X509_FMT_DER, NULL, 0);
 	if (r == 0)
 		return 0;
-	if (is_encrypted(file, r))
+	if (is_encrypted(data, r))
 		snprintf(reason, reason_size, "%s is encrypted, and nobody is there to type the "
-			 "passphrase: store it decrypted (openssl pkey -in FILE -out FILE) with mode "
-			 "0600", label);
-	else if (pem && !has_text(file, "PRIVATE KEY-----"))
+			 "passphrase: store it decrypted (openssl pkey -in FILE -out FILE), readable "
+			 "by nobody else", label);
+	else if (pem && !has_text(data, "PRIVATE KEY-----"))
 		snprintf(reason, reason_size, "%s holds no private key", label);
 	else
 		snprintf(reason, reason_size, "%s is not a private key that can be read: %s", label,
 			 gnutls_strerror(r));
-	return is_encrypted(file, r) ? -ENOKEY : -EBADMSG;
+	return is_encrypted(data, r) ? -ENOKEY : -EBADMSG;
 }
 
 static int import_url(struct key *key, const char *url, const char *label, char *reason,
@@ -137,24 +147,33 @@ static bool is_usable(gnutls_pk_algorithm_t pk)
 	}
 }
 
-static int import(struct key *key, int fd, const char *url, const char *label, char *reason,
-		  size_t reason_size)
+static int import_file(struct key *key, int fd, const char *label, char *reason,
+		       size_t reason_size)
 {
 	CLEANUP(secret_freep) struct secret *file = NULL;
-	int r, pk;
+	int r = read_file(fd, &file, label, reason, reason_size);
 
-	if (gnutls_privkey_init(&key->key) < 0)
-		return -ENOMEM;
-	if (fd < 0) {
-		r = import_url(key, url, label, reason, reason_size);
-	} else {
-		r = read_file(fd, &file, label, reason, reason_size);
-		if (r == 0)
-			r = import_file(key, file, label, reason, reason_size);
-	}
 	if (r < 0)
 		return r;
-	pk = gnutls_privkey_get_pk_algorithm(key->key, &key->bits);
+	return import_bytes(key, &(gnutls_datum_t){ file->data, (unsigned int)file->len }, label,
+			    reason, reason_size);
+}
+
+static int new_key(struct key **ret, const char *label, char *reason, size_t reason_size)
+{
+	CLEANUP(key_freep) struct key *key = calloc(1, sizeof(*key));
+
+	snprintf(reason, reason_size, "%s: out of memory", label);
+	if (!key || gnutls_privkey_init(&key->key) < 0)
+		return -ENOMEM;
+	*ret = TAKE_PTR(key);
+	return 0;
+}
+
+static int check_kind(struct key *key, const char *label, char *reason, size_t reason_size)
+{
+	int pk = gnutls_privkey_get_pk_algorithm(key->key, &key->bits);
+
 	if (pk < 0 || !is_usable((gnutls_pk_algorithm_t)pk)) {
 		snprintf(reason, reason_size, "%s: this kind of key (%s) cannot be used with TLS 1.3",
 			 label, pk < 0 ? "unknown" : gnutls_pk_get_name((gnutls_pk_algorithm_t)pk));
@@ -167,13 +186,34 @@ static int import(struct key *key, int fd, const char *url, const char *label, c
 int key_load(struct key **ret, int fd, const char *url, const char *label, char *reason,
 	     size_t reason_size)
 {
-	CLEANUP(key_freep) struct key *key = calloc(1, sizeof(*key));
-	int r;
+	CLEANUP(key_freep) struct key *key = NULL;
+	int r = new_key(&key, label, reason, reason_size);
 
-	snprintf(reason, reason_size, "%s: out of memory", label);
-	if (!key)
-		return -ENOMEM;
-	r = import(key, fd, url, label, reason, reason_size);
+	if (!r && fd < 0)
+		r = import_url(key, url, label, reason, reason_size);
+	else if (!r)
+		r = import_file(key, fd, label, reason, reason_size);
+	if (!r)
+		r = check_kind(key, label, reason, reason_size);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(key);
+	return 0;
+}
+
+int key_load_memory(struct key **ret, const void *data, size_t len, const char *label,
+		    char *reason, size_t reason_size)
+{
+	const gnutls_datum_t bytes = { (void *)(uintptr_t)data, (unsigned int)len };
+	CLEANUP(key_freep) struct key *key = NULL;
+	int r = check_size((off_t)len, label, reason, reason_size);
+
+	if (!r)
+		r = new_key(&key, label, reason, reason_size);
+	if (!r)
+		r = import_bytes(key, &bytes, label, reason, reason_size);
+	if (!r)
+		r = check_kind(key, label, reason, reason_size);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(key);
@@ -192,8 +232,9 @@ void key_free(struct key *key)
 /* The public key of the first certificate. */
 static int import_leaf(gnutls_pubkey_t pubkey, const void *chain, size_t size)
 {
-	const gnutls_datum_t data = { (void *)(uintptr_t)chain, (unsigned int)size };
 	bool pem = memmem(chain, size, "-----BEGIN ", 11) != NULL;
+	size_t first = pem ? size : der_sequence_size(chain, size);
+	const gnutls_datum_t data = { (void *)(uintptr_t)chain, (unsigned int)first };
 	gnutls_x509_crt_t cert;
 	int r;
 
@@ -233,7 +274,7 @@ int key_check_certificate(const struct key *key, const void *chain, size_t size,
 		snprintf(reason, reason_size, "%s does not tell its public key", key_label);
 		r = -ENOKEY;
 	} else if (memcmp(our_id, their_id, sizeof(our_id)) != 0) {
-		snprintf(reason, reason_size, "the private key %s does not belong to the first "
+		snprintf(reason, reason_size, "%s does not belong to the first "
 			 "certificate in %s", key_label, cert_label);
 		r = -EKEYREJECTED;
 	} else {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A private key: loaded from a file or a URL, used for TLS 1.3 signatures and nothing else. */
+/* A private key: loaded from a file, a URL or memory, used for TLS 1.3 signatures and nothing else. */
 #ifndef TLSHD_KEEPER_KEY_H
 #define TLSHD_KEEPER_KEY_H
 
@@ -20,6 +20,13 @@ struct key;
  */
 int key_load(struct key **ret, int fd, const char *url, const char *label,
 	     char *reason, size_t reason_size);
+
+/*
+ * The same for the content of a file that is in memory already. Wiping @data is
+ * the caller's business.
+ */
+int key_load_memory(struct key **ret, const void *data, size_t len, const char *label,
+		    char *reason, size_t reason_size);
 
 /* NULL is fine. */
 void key_free(struct key *key);
