@@ -15,7 +15,7 @@ static char *build(const char *base, uint32_t ciphers)
 {
 	char reason[256] = "", *text = NULL;
 
-	if (policy_build(base, ciphers, &text, reason, sizeof(reason)) < 0)
+	if (policy_build(base, POLICY_CERTIFICATES, ciphers, &text, reason, sizeof(reason)) < 0)
 		g_error("%s: %s", base ? base : "(system)", reason);
 	g_test_message("%s", text);
 	return text;
@@ -25,7 +25,8 @@ static void refuse(const char *base, uint32_t ciphers, int error, const char *pa
 {
 	char reason[256] = "", *text = NULL;
 
-	g_assert_cmpint(policy_build(base, ciphers, &text, reason, sizeof(reason)), ==, error);
+	g_assert_cmpint(policy_build(base, POLICY_CERTIFICATES, ciphers, &text, reason,
+				     sizeof(reason)), ==, error);
 	g_assert_null(text);
 	g_test_message("%s", reason);
 	if (!strstr(reason, part))
@@ -114,6 +115,30 @@ static void test_policy_filters(void)
 	assert_sequence(text, "+SIGN", one_sign);
 }
 
+/* Suites with the key's hash and nothing else, and never a key without (EC)DHE. */
+static void test_psk(void)
+{
+	static const char *const sha384[] = { "+AES-256-GCM", NULL };
+	static const char *const sha256[] = { "+AES-128-GCM", "+AES-128-CCM", NULL };
+	char reason[256] = "", *none = NULL;
+	unsigned int i;
+
+	for (i = POLICY_PSK_SHA256; i <= POLICY_PSK_SHA384; i++) {
+		g_autofree char *text = NULL;
+
+		g_assert_cmpint(policy_build("NORMAL", i, ALL_CIPHERS, &text, reason,
+					     sizeof(reason)), ==, 0);
+		assert_usable(text);
+		assert_sequence(text, "+AES", i == POLICY_PSK_SHA256 ? sha256 : sha384);
+		g_assert_true(has(text, "+CHACHA20-POLY1305") == (i == POLICY_PSK_SHA256));
+		g_assert_true(has(text, "+ECDHE-PSK"));
+		g_assert_false(has(text, "+PSK"));
+	}
+	g_assert_cmpint(policy_build("NORMAL:-AES-256-GCM", POLICY_PSK_SHA384, ALL_CIPHERS, &none,
+				     reason, sizeof(reason)), ==, -ENOTSUP);
+	g_assert_null(none);
+}
+
 /* X25519 moves to the front; the others keep the policy's order. */
 static void test_x25519_first(void)
 {
@@ -188,6 +213,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/policy/system", test_system);
 	g_test_add_func("/policy/order", test_order);
 	g_test_add_func("/policy/filters", test_policy_filters);
+	g_test_add_func("/policy/psk", test_psk);
 	g_test_add_func("/policy/x25519-first", test_x25519_first);
 	g_test_add_func("/policy/ffdhe", test_ffdhe);
 	g_test_add_func("/policy/hybrid", test_hybrid);

@@ -176,15 +176,6 @@ static void test_unsupported(void)
 	struct pair p;
 
 	pair_open(&p, &client, &server);
-	p.job[HS_CLIENT].auth = HS_AUTH_PSK;
-	p.job[HS_SERVER].auth = HS_AUTH_PSK;
-	pair_run(&p);
-	assert_outcome(&p, HS_CLIENT, HS_UNSUPPORTED);
-	assert_reason(&p, HS_CLIENT, "pre-shared keys are not supported yet");
-	assert_outcome(&p, HS_SERVER, HS_UNSUPPORTED);
-	pair_close(&p);
-
-	pair_open(&p, &client, &server);
 	g_strlcpy(p.job[HS_CLIENT].peername, "no name\n", HS_NAME_MAX);
 	pair_run(&p);
 	assert_outcome(&p, HS_CLIENT, HS_UNSUPPORTED);

@@ -51,6 +51,7 @@ struct side {
 	const struct pki_cert *key;	/* of the first in chain */
 	uint32_t ciphers;		/* 0: all */
 	int sign_error;			/* makes the keeper fail */
+	enum hs_identity signs_as;
 
 	struct engine *engine;
 	struct key *loaded;
@@ -86,6 +87,8 @@ struct pair {
 	int fd[HS_N_ROLES];
 	bool started[HS_N_ROLES];	/* made its first step */
 	enum session_status status[HS_N_ROLES];
+	void (*keys)(struct pair *p, enum hs_role i);	/* answers SESSION_WANT_KEYS */
+	unsigned int asked[HS_N_ROLES];
 	struct hs_result result[HS_N_ROLES];
 };
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What engine.c, trust.c, verify.c, transcript.c, session.c and failure.c
- * share: the implementation of session.h by TLS 1.3 and GnuTLS. Nobody else
- * includes it.
+ * What engine.c, credentials.c, psk.c, trust.c, verify.c, transcript.c,
+ * session.c, handover.c and failure.c share: the implementation of session.h
+ * by TLS 1.3 and GnuTLS. Nobody else includes it.
  */
 #ifndef TLSHD_WORKER_ENGINE_PRIVATE_H
 #define TLSHD_WORKER_ENGINE_PRIVATE_H
 
+#include <glib.h>
 #include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
@@ -14,7 +15,9 @@
 #include <stdbool.h>
 #include <time.h>
 
+#include "common/secret.h"
 #include "tlshd/worker/peername.h"
+#include "tlshd/worker/policy.h"
 #include "tlshd/worker/session.h"
 
 #define CHAIN_MAX 10		/* certificates we read from a peer or send */
@@ -123,7 +126,7 @@ struct engine {
 	engine_sign_fn sign;
 	void *sign_ctx;
 	ktls_setsockopt_fn setsockopt_fn;
-	gnutls_priority_t priority;
+	gnutls_priority_t priority[N_POLICY_KEYS];	/* NULL: nothing is left of the policy */
 	gnutls_certificate_credentials_t anonymous;	/* for a client without certificate */
 	gnutls_certificate_credentials_t credentials[HS_N_ROLES];
 	struct identity identity[HS_N_ROLES][HS_N_IDENTITIES];
@@ -137,13 +140,49 @@ struct engine {
 	struct session *current;
 };
 
+/* credentials.c */
+
+/* Empty, for credentials_add(). Returns 0 or -ENOMEM. */
+int credentials_new(gnutls_certificate_credentials_t *ret);
+
+/*
+ * Adds the certificates of @file. @identity has its engine, role and id set,
+ * gets the rest, and stays as long as the credentials. Returns 1; 0 when they
+ * cannot be used but are not needed (post-quantum), with a warning; or a
+ * negative errno with a sentence in @reason.
+ */
+int credentials_add(gnutls_certificate_credentials_t credentials, struct identity *identity,
+		    const struct engine_file *file, char *reason, size_t reason_size);
+
 /* session.c */
+
+/* Where a session is with the keys that it has to ask for. */
+enum keys_state {
+	KEYS_NOT_ASKED_FOR,	/* none are, or not yet */
+	KEYS_DUE,		/* they are to be asked for now */
+	KEYS_HERE,
+};
+
+struct session_psk {
+	enum hs_psk_hash hash;
+	char identity[HS_PSK_IDENTITY_MAX];	/* server: what the client offers, asked for by that */
+	struct secret *key;
+	bool lent;	/* the library has asked for the key */
+};
 
 struct session {
 	struct engine *engine;
 	struct hs_job job;
 	int fd;
 	gnutls_session_t tls;
+	enum keys_state keys;
+	struct session_psk psk;			/* of a job with HS_AUTH_PSK */
+	gnutls_psk_client_credentials_t psk_client;
+	gnutls_psk_server_credentials_t psk_server;
+	struct identity own;		/* of a job with own_identity */
+	gnutls_certificate_credentials_t own_credentials;
+	GByteArray *replay;		/* what was read of a ClientHello that was looked at first */
+	unsigned int replayed;		/* bytes of it */
 	struct transcript *transcript;	/* NULL when we will sign nothing */
 	struct chain chain;		/* the peer's */
 	struct peername want;		/* client: who the server must be */
@@ -152,7 +191,9 @@ struct session {
 	struct verdict verdict;
 	int io_errno;			/* of the socket, 0: none */
 	bool eof;
-	bool offers_tls13;		/* the client does */
+	bool offers_tls13;		/* the client does, as below */
+	bool offers_psk;
+	bool offers_psk_ke_only;	/* without (EC)DHE: not for us */
 	unsigned int record_limit;	/* bytes of plaintext the peer takes */
 	unsigned int offered_limit;	/* the same, by a client that has no answer yet */
 	size_t bytes_in;
@@ -164,6 +205,30 @@ struct session {
 void session_sign_failed(struct session *session, int error);
 /* Completes @result from what the session knows. */
 void session_end(struct session *session, struct hs_result *result);
+
+/* handover.c */
+
+/*
+ * Gives the kernel the keys of a finished handshake, and wipes our copy. Sets
+ * the verdict when it does not take them; @result gets the cipher.
+ */
+void session_hand_over(struct session *session, struct hs_result *result);
+
+/* psk.c */
+
+/* Of a ClientHello: extensions that tell of pre-shared keys. */
+void psk_on_extension(struct session *session, unsigned int id, const uint8_t *data, size_t size);
+/* All of them have been seen: sets KEYS_DUE, or the verdict. */
+void psk_on_client_hello(struct session *session);
+/* A message other than ClientHello, before it is processed or sent. */
+void psk_on_message(struct session *session, unsigned int type, bool incoming);
+/* Priorities and credentials of session->tls. Returns the library's code. */
+int psk_set_up(struct session *session);
+/* Is it the pre-shared key by which the finished handshake authenticated both sides? */
+bool psk_was_used(const struct session *session);
+/* Was the handshake ended by @code because the client's binder is not made with our key? */
+bool psk_is_mismatch(const struct session *session, int code);
+void psk_free(struct session *session);
 
 /* failure.c */
 

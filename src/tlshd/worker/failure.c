@@ -51,6 +51,18 @@ static const struct {
 	{ 120, "no_application_protocol", NULL },
 };
 
+/* The same alerts, where there are no certificates. */
+static const struct {
+	unsigned int alert;
+	const char *hint;
+} psk_alerts[] = {
+	{ 40, "it found no algorithm that both sides can use, or it wants certificates" },
+	{ 47, "the key it has under this identity may be another one" },
+	{ 51, "the key it has under this identity is another one" },
+	{ 80, "the fault is on its side; see its log" },
+	{ 115, "it has no key under this identity" },
+};
+
 static char *alert_text(unsigned int alert, char *dst)
 {
 	const char *name = "alert";
@@ -63,10 +75,16 @@ static char *alert_text(unsigned int alert, char *dst)
 	return dst;
 }
 
-static const char *alert_hint(unsigned int alert)
+static const char *alert_hint(const struct session *s, unsigned int alert)
 {
 	size_t i;
 
+	if (s->job.auth == HS_AUTH_PSK) {
+		for (i = 0; i < ARRAY_SIZE(psk_alerts); i++)
+			if (psk_alerts[i].alert == alert)
+				return psk_alerts[i].hint;
+		return NULL;
+	}
 	for (i = 0; i < ARRAY_SIZE(alerts); i++)
 		if (alerts[i].alert == alert)
 			return alerts[i].hint;
@@ -137,7 +155,7 @@ static bool ended_with_alert(const struct session *s, int code, unsigned int *re
 
 static void refused_by_peer(struct session *s, unsigned int alert)
 {
-	const char *hint = alert_hint(alert);
+	const char *hint = alert_hint(s, alert);
 	char text[HS_SHORT_MAX];
 
 	verdict_set(&s->verdict, HS_PEER_ALERT, 0, "the %s refused: alert %s%s%s", session_peer_word(s),
@@ -152,8 +170,10 @@ static void closed_by_peer(struct session *s)
 		verdict_set(&s->verdict, HS_CLOSED, 0, "the connection to the %s broke %s: %s",
 			    session_peer_word(s), when, strerror(s->io_errno));
 	else
-		verdict_set(&s->verdict, HS_CLOSED, 0, "the %s closed the connection %s",
-			    session_peer_word(s), when);
+		verdict_set(&s->verdict, HS_CLOSED, 0, "the %s closed the connection %s%s",
+			    session_peer_word(s), when,
+			    s->bytes_in == 0 && s->job.role == HS_CLIENT ?
+			    ": does it expect TLS at this port?" : "");
 }
 
 static void nothing_in_common(struct session *s, const char *what)
@@ -231,6 +251,10 @@ void session_fail(struct session *s, int code)
 		closed_by_peer(s);
 	} else if (began_with_alert(s, &alert) || ended_with_alert(s, code, &alert)) {
 		refused_by_peer(s, alert);
+	} else if (psk_is_mismatch(s, code)) {
+		verdict_set(&s->verdict, HS_PSK_MISMATCH, GNUTLS_A_DECRYPT_ERROR,
+			    "the client does not have the same key as we under this identity");
+		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
 	} else if (!looks_like_tls(s)) {
 		refuse_stranger(s);
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
@@ -279,7 +303,9 @@ void session_timeout(struct session *s, struct hs_result *ret_result)
 	const char *peer = session_peer_word(s);
 	struct verdict *v = &s->verdict;
 
-	if (s->bytes_in > 0 && in == none)
+	if (s->keys == KEYS_DUE)
+		verdict_set(v, HS_TIMEOUT, 0, "the keys for it did not come in time");
+	else if (s->bytes_in > 0 && in == none)
 		verdict_set(v, HS_TIMEOUT, 0, "the %s sent only the beginning of a message", peer);
 	else if (in == none && s->job.role == HS_SERVER)
 		verdict_set(v, HS_TIMEOUT, 0, "the client sent nothing");

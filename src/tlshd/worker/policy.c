@@ -187,24 +187,43 @@ static bool allows_tls13(gnutls_priority_t policy)
 	return contains(list, n, GNUTLS_TLS1_3);
 }
 
+/* RFC 8446 B.4: of our ciphers only AES-256-GCM comes with SHA-384. */
+static uint32_t ciphers_for(enum policy_keys keys, uint32_t ciphers)
+{
+	const uint32_t sha384 = 1u << KTLS_AES_256_GCM;
+
+	switch (keys) {
+	case POLICY_PSK_SHA256:
+		return ciphers & ~sha384;
+	case POLICY_PSK_SHA384:
+		return ciphers & sha384;
+	default:
+		return ciphers;
+	}
+}
+
 /* Returns NULL, or what is missing. */
-static const char *write_priority(GString *out, gnutls_priority_t policy, uint32_t ciphers)
+static const char *write_priority(GString *out, gnutls_priority_t policy, enum policy_keys keys,
+				  uint32_t ciphers)
 {
 	if (!allows_tls13(policy))
 		return "the system's crypto policy does not allow TLS 1.3";
 	g_string_append(out, "NONE:+VERS-TLS1.3:+AEAD");
-	if (add_ciphers(out, policy, ciphers) == 0)
+	if (add_ciphers(out, policy, ciphers_for(keys, ciphers)) == 0)
 		return "no cipher is both allowed by the system's crypto policy and known to the kernel's kTLS";
 	if (add_groups(out, policy) == 0)
 		return "the system's crypto policy allows no key exchange group of TLS 1.3";
 	if (add_signatures(out, policy) == 0)
 		return "the system's crypto policy allows no signature algorithm that is not SHA-1";
 	g_string_append(out, ":+CTYPE-X509:%PROFILE_MEDIUM");
+	/* Both stand for psk_dhe_ke. The library wants signatures all the same. */
+	if (keys != POLICY_CERTIFICATES)
+		g_string_append(out, ":+ECDHE-PSK:+DHE-PSK");
 	return NULL;
 }
 
-int policy_build(const char *base, uint32_t ciphers, char **ret, char *reason,
-		 size_t reason_size)
+int policy_build(const char *base, enum policy_keys keys, uint32_t ciphers, char **ret,
+		 char *reason, size_t reason_size)
 {
 	gnutls_priority_t policy;
 	const char *missing;
@@ -220,7 +239,7 @@ int policy_build(const char *base, uint32_t ciphers, char **ret, char *reason,
 		return -EINVAL;
 	}
 	out = g_string_new(NULL);
-	missing = write_priority(out, policy, ciphers);
+	missing = write_priority(out, policy, keys, ciphers);
 	gnutls_priority_deinit(policy);
 	if (missing) {
 		snprintf(reason, reason_size, "%s", missing);

@@ -56,11 +56,44 @@ static void keep_last(struct session *s, const uint8_t *buf, size_t n)
 	memcpy(s->last + old, buf + n - (sizeof(s->last) - old), sizeof(s->last) - old);
 }
 
+/* What a first look at the ClientHello took from the socket (psk.c). */
+static size_t replay(struct session *s, void *buf, size_t len)
+{
+	size_t left = s->replay && s->keys == KEYS_HERE ? s->replay->len - s->replayed : 0;
+
+	len = len < left ? len : left;
+	if (len > 0)
+		memcpy(buf, s->replay->data + s->replayed, len);
+	s->replayed += (unsigned int)len;
+	if (left > 0 && len == left) {
+		g_byte_array_free(s->replay, TRUE);
+		s->replay = NULL;
+	}
+	return len;
+}
+
+static void keep_bytes(struct session *s, const uint8_t *buf, size_t n)
+{
+	size_t keep;
+
+	if (s->bytes_in < FIRST_BYTES) {
+		keep = FIRST_BYTES - s->bytes_in;
+		memcpy(s->first + s->bytes_in, buf, n < keep ? n : keep);
+	}
+	s->bytes_in += n;
+	keep_last(s, buf, n);
+	if (s->replay && s->keys == KEYS_NOT_ASKED_FOR)
+		g_byte_array_append(s->replay, buf, (guint)n);
+}
+
 static ssize_t pull(gnutls_transport_ptr_t ctx, void *buf, size_t len)
 {
 	struct session *s = ctx;
-	size_t keep;
+	size_t again = replay(s, buf, len);
 	ssize_t n;
+
+	if (again > 0)
+		return (ssize_t)again;
 
 	if (s->bytes_in > INPUT_MAX) {
 		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
@@ -72,14 +105,8 @@ static ssize_t pull(gnutls_transport_ptr_t ctx, void *buf, size_t len)
 	n = recv(s->fd, buf, len, MSG_DONTWAIT);
 	if (n == 0)
 		s->eof = true;
-	if (n > 0) {
-		if (s->bytes_in < FIRST_BYTES) {
-			keep = FIRST_BYTES - s->bytes_in;
-			memcpy(s->first + s->bytes_in, buf, (size_t)n < keep ? (size_t)n : keep);
-		}
-		s->bytes_in += (size_t)n;
-		keep_last(s, buf, (size_t)n);
-	}
+	if (n > 0)
+		keep_bytes(s, buf, (size_t)n);
 	return io_result(s, n);
 }
 
@@ -117,6 +144,7 @@ static int on_extension(void *ctx, unsigned int id, const unsigned char *data,
 	struct session *s = ctx;
 	unsigned int value;
 
+	psk_on_extension(s, id, data, size);
 	if (id == EXT_SUPPORTED_VERSIONS)
 		s->offers_tls13 = has_tls13(data, size);
 	if (id != EXT_RECORD_SIZE_LIMIT || size != 2)
@@ -158,6 +186,7 @@ static void read_extensions(struct session *s, unsigned int type, bool incoming,
 		if (!s->offers_tls13 && (r >= 0 || r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE))
 			verdict_set(&s->verdict, HS_NO_COMMON, GNUTLS_A_PROTOCOL_VERSION,
 				    "the client does not offer TLS 1.3");
+		psk_on_client_hello(s);
 	} else if (type == GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS) {
 		gnutls_ext_raw_parse(s, incoming ? on_extension : on_answer, msg, 0);
 	}
@@ -184,10 +213,11 @@ static int on_message(gnutls_session_t tls, unsigned int type, unsigned int when
 		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_DECODE_ERROR,
 			    "a message of the handshake is broken");
 	read_extensions(s, type, incoming, msg);
+	psk_on_message(s, type, incoming);
 	/* The chain is known, and no signature by its keys was looked at yet. */
 	if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && incoming)
 		read_chain(s);
-	return s->verdict.outcome == HS_OK ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
+	return s->verdict.outcome == HS_OK && s->keys != KEYS_DUE ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
 /* After CertificateVerify; also called when a client sent no certificate. */
@@ -228,12 +258,12 @@ static void find_peername(struct session *s)
 /* Can this request be served at all? */
 static void admit(struct session *s)
 {
-	bool needs_identity = s->job.role == HS_SERVER || s->job.auth == HS_AUTH_X509;
+	bool needs_identity = s->job.auth == HS_AUTH_X509 || s->job.role == HS_SERVER;
 
+	/* The key names the peer. */
 	if (s->job.auth == HS_AUTH_PSK)
-		verdict_set(&s->verdict, HS_UNSUPPORTED, GNUTLS_A_HANDSHAKE_FAILURE,
-			    "pre-shared keys are not supported yet");
-	else if (needs_identity && !s->engine->has_identity[s->job.role])
+		return;
+	if (needs_identity && !s->job.own_identity && !s->engine->has_identity[s->job.role])
 		verdict_set(&s->verdict, HS_NO_IDENTITY, GNUTLS_A_HANDSHAKE_FAILURE,
 			    "no certificate of ours is configured: set x509.certificate and "
 			    "x509.private_key in [authenticate.%s]", hs_role_name(s->job.role));
@@ -241,13 +271,19 @@ static void admit(struct session *s)
 		find_peername(s);
 }
 
+static gnutls_certificate_credentials_t certificate_credentials(const struct session *s)
+{
+	if (s->own_credentials)
+		return s->own_credentials;
+	return s->job.auth == HS_AUTH_X509 || s->job.role == HS_SERVER ?
+	       s->engine->credentials[s->job.role] : s->engine->anonymous;
+}
+
 static int set_up_client(struct session *s)
 {
-	bool anonymous = s->job.auth != HS_AUTH_X509;
 	int r;
 
-	r = gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE, anonymous ?
-				   s->engine->anonymous : s->engine->credentials[HS_CLIENT]);
+	r = gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE, certificate_credentials(s));
 	if (r < 0 || s->want.is_address || s->want.name[0] == '\0')
 		return r;
 	return gnutls_server_name_set(s->tls, GNUTLS_NAME_DNS, s->want.name,
@@ -260,8 +296,7 @@ static int set_up_server(struct session *s)
 					      GNUTLS_CERT_REQUEST : GNUTLS_CERT_IGNORE);
 	/* 1 means: do not name the authorities we trust (15 KB with the system's store). */
 	gnutls_certificate_send_x509_rdn_sequence(s->tls, 1);
-	return gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE,
-				      s->engine->credentials[HS_SERVER]);
+	return gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE, certificate_credentials(s));
 }
 
 static int set_up(struct session *s)
@@ -288,7 +323,9 @@ static int set_up(struct session *s)
 					   on_message);
 	gnutls_session_set_verify_function(s->tls, on_certificates);
 	gnutls_handshake_set_timeout(s->tls, 0);	/* the worker holds the timer */
-	r = gnutls_priority_set(s->tls, s->engine->priority);
+	if (s->job.auth == HS_AUTH_PSK)
+		return psk_set_up(s);
+	r = gnutls_priority_set(s->tls, s->engine->priority[POLICY_CERTIFICATES]);
 	if (r < 0)
 		return r;
 	return s->job.role == HS_CLIENT ? set_up_client(s) : set_up_server(s);
@@ -297,7 +334,8 @@ static int set_up(struct session *s)
 int session_new(struct session **ret, struct engine *engine, const struct hs_job *job, int fd)
 {
 	CLEANUP(session_freep) struct session *s = calloc(1, sizeof(*s));
-	bool signs = job->role == HS_SERVER || job->auth == HS_AUTH_X509;
+	bool psk = job->auth == HS_AUTH_PSK;
+	bool signs = !psk && (job->role == HS_SERVER || job->auth == HS_AUTH_X509);
 
 	if (!s)
 		return -ENOMEM;
@@ -305,6 +343,10 @@ int session_new(struct session **ret, struct engine *engine, const struct hs_job
 	s->job = *job;
 	s->fd = fd;
 	s->record_limit = KTLS_RECORD_MAX;
+	if (job->own_identity || (psk && job->role == HS_CLIENT))
+		s->keys = KEYS_DUE;
+	if (psk && job->role == HS_SERVER)
+		s->replay = g_byte_array_new();
 	admit(s);
 	if (signs && transcript_new(&s->transcript) < 0)
 		return -ENOMEM;
@@ -321,113 +363,102 @@ void session_free(struct session *s)
 		return;
 	if (s->tls)
 		gnutls_deinit(s->tls);
+	if (s->own_credentials)
+		gnutls_certificate_free_credentials(s->own_credentials);
+	psk_free(s);
+	if (s->replay)
+		g_byte_array_free(s->replay, TRUE);
 	chain_clear(&s->chain);
 	transcript_free(s->transcript);
 	free(s);
 }
 
-static bool find_cipher(gnutls_session_t tls, enum ktls_cipher *ret)
+const char *session_psk_identity(const struct session *s)
 {
-	switch (gnutls_cipher_get(tls)) {
-	case GNUTLS_CIPHER_AES_128_GCM:
-		*ret = KTLS_AES_128_GCM;
-		return true;
-	case GNUTLS_CIPHER_AES_256_GCM:
-		*ret = KTLS_AES_256_GCM;
-		return true;
-	case GNUTLS_CIPHER_AES_128_CCM:
-		*ret = KTLS_AES_128_CCM;
-		return true;
-	case GNUTLS_CIPHER_CHACHA20_POLY1305:
-		*ret = KTLS_CHACHA20_POLY1305;
-		return true;
-	default:
-		return false;
-	}
+	return s->psk.identity;
 }
 
-static bool export_keys(struct session *s, bool receive, enum ktls_cipher cipher,
-			struct ktls_keys *ret)
+/* The session that looked at the ClientHello is done; one with the keys takes its place. */
+static int start_again(struct session *s)
 {
-	gnutls_datum_t iv, key;	/* the library's own memory */
-	uint8_t seq[8];
-	unsigned int i;
-
-	if (gnutls_record_get_state(s->tls, receive, NULL, &iv, &key, seq) < 0 ||
-	    key.size != ktls_key_len(cipher) || iv.size != sizeof(ret->nonce))
-		return false;
-	memcpy(ret->key, key.data, key.size);
-	memcpy(ret->nonce, iv.data, iv.size);
-	ret->seq = 0;
-	for (i = 0; i < sizeof(seq); i++)
-		ret->seq = ret->seq << 8 | seq[i];
-	return true;
+	s->keys = KEYS_HERE;
+	gnutls_deinit(s->tls);
+	s->tls = NULL;
+	return set_up(s);
 }
 
-static void refused_by_kernel(struct session *s, enum ktls_result result, const char *step,
-			      enum ktls_cipher cipher)
+int session_set_psk(struct session *s, enum hs_psk_hash hash, const char *identity,
+		    const void *key, size_t len)
 {
-	switch (result) {
-	case KTLS_NO_ULP:
-		verdict_set(&s->verdict, HS_KTLS, GNUTLS_A_INTERNAL_ERROR,
-			    "the kernel has no kTLS for this socket: is module \"tls\" loaded, and is "
-			    "it a TCP connection?");
-		break;
-	case KTLS_NO_RECORD_LIMIT:
-		verdict_set(&s->verdict, HS_KTLS, GNUTLS_A_INTERNAL_ERROR,
-			    "the %s takes records of at most %u bytes, which this kernel cannot "
-			    "promise", session_peer_word(s), s->record_limit);
-		break;
-	default:
-		verdict_set(&s->verdict, HS_KTLS, GNUTLS_A_INTERNAL_ERROR,
-			    "the kernel's kTLS does not take the cipher %s (%s)",
-			    ktls_cipher_name(cipher), step);
-	}
-	/* Only before a key is installed can we still speak for ourselves. */
-	if (result == KTLS_NO_ULP || result == KTLS_NO_RECORD_LIMIT)
-		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
-}
-
-static void hand_over(struct session *s, struct hs_result *result)
-{
-	struct ktls_session keys = { .record_limit = s->record_limit };
-	enum ktls_result ktls = KTLS_OK;
-	const char *step = "";
 	int r;
 
-	if (!find_cipher(s->tls, &keys.cipher) ||
-	    !export_keys(s, false, keys.cipher, &keys.tx) ||
-	    !export_keys(s, true, keys.cipher, &keys.rx)) {
-		verdict_set(&s->verdict, HS_INTERNAL, 0, "the TLS library does not give the keys");
-	} else {
-		text_copy(result->cipher, sizeof(result->cipher), ktls_cipher_name(keys.cipher));
-		r = ktls_install(s->fd, &keys, s->engine->setsockopt_fn, &ktls, &step);
-		if (r == -ENOTCONN)
-			session_peer_gone(s);
-		else if (r < 0)
-			verdict_set(&s->verdict, HS_KTLS, 0, "the kernel did not take the keys: %s: %s",
-				    step, strerror(-r));
-		else if (ktls != KTLS_OK)
-			refused_by_kernel(s, ktls, step, keys.cipher);
-	}
-	gnutls_memset(&keys, 0, sizeof(keys));
+	if (s->keys != KEYS_DUE || s->job.auth != HS_AUTH_PSK || len == 0)
+		return -EINVAL;
+	/* A server's stays the one that was offered. */
+	if (s->job.role == HS_CLIENT)
+		text_copy(s->psk.identity, sizeof(s->psk.identity), identity);
+	s->psk.hash = hash;
+	r = secret_new(&s->psk.key, len);
+	if (r < 0)
+		return r;
+	memcpy(s->psk.key->data, key, len);
+	s->psk.key->len = len;
+	r = start_again(s);
+	if (r == GNUTLS_E_UNIMPLEMENTED_FEATURE)
+		verdict_set(&s->verdict, HS_UNSUPPORTED, GNUTLS_A_INTERNAL_ERROR,
+			    "the system's crypto policy, the kernel or this build of GnuTLS (%s) has "
+			    "no cipher suite for the hash of this pre-shared key",
+			    gnutls_check_version(NULL));
+	else if (r < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+int session_set_certificate(struct session *s, const struct engine_file *file)
+{
+	char reason[HS_TEXT_MAX];
+	int r;
+
+	if (s->keys != KEYS_DUE || !s->job.own_identity)
+		return -EINVAL;
+	s->own = (struct identity){
+		.engine = s->engine, .role = s->job.role, .id = HS_IDENTITY_JOB,
+	};
+	r = credentials_new(&s->own_credentials);
+	if (r < 0)
+		return r;
+	r = credentials_add(s->own_credentials, &s->own, file, reason, sizeof(reason));
+	if (r < 0)
+		verdict_set(&s->verdict, HS_KEY_UNUSABLE, GNUTLS_A_INTERNAL_ERROR, "%s", reason);
+	return start_again(s) < 0 ? -ENOMEM : 0;
+}
+
+void session_refuse(struct session *s, enum hs_outcome outcome, const char *reason)
+{
+	bool by_identity = s->job.auth == HS_AUTH_PSK && s->job.role == HS_SERVER;
+
+	s->keys = KEYS_HERE;
+	verdict_set(&s->verdict, outcome,
+		    by_identity ? GNUTLS_A_UNKNOWN_PSK_IDENTITY : GNUTLS_A_INTERNAL_ERROR,
+		    "%s", reason);
 }
 
 static void complete(struct session *s, struct hs_result *result)
 {
 	const char *group = gnutls_group_get_name(gnutls_group_get(s->tls));
+	bool authentic = s->job.auth == HS_AUTH_PSK ? psk_was_used(s) :
+			 s->verified || s->job.role == HS_SERVER;
 
 	text_copy(result->protocol, sizeof(result->protocol), "TLS 1.3");
 	text_copy(result->group, sizeof(result->group), group ? group : "");
 	if (gnutls_protocol_get_version(s->tls) != GNUTLS_TLS1_3 ||
-	    gnutls_record_check_pending(s->tls) != 0 ||
-	    (s->job.role == HS_CLIENT && !s->verified)) {
+	    gnutls_record_check_pending(s->tls) != 0 || !authentic) {
 		verdict_set(&s->verdict, HS_INTERNAL, GNUTLS_A_INTERNAL_ERROR,
 			    "the handshake ended in a state that must not be");
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
 		return;
 	}
-	hand_over(s, result);
+	session_hand_over(s, result);
 }
 
 void session_end(struct session *s, struct hs_result *result)
@@ -467,7 +498,9 @@ enum session_status session_step(struct session *s, struct hs_result *ret_result
 	int r = GNUTLS_E_INVALID_REQUEST;
 
 	if (s->verdict.outcome == HS_OK) {
-		r = handshake(s);
+		r = s->keys == KEYS_DUE ? r : handshake(s);
+		if (s->verdict.outcome == HS_OK && s->keys == KEYS_DUE)
+			return SESSION_WANT_KEYS;
 		if (r == GNUTLS_E_AGAIN)
 			return gnutls_record_get_direction(s->tls) ? SESSION_WANT_WRITE
 								   : SESSION_WANT_READ;

@@ -70,6 +70,12 @@ enum session_status {
 	/* Readiness has to be level-triggered: a step may leave bytes that were there. */
 	SESSION_WANT_READ,	/* call session_step() again when the socket is readable */
 	SESSION_WANT_WRITE,	/* ... when it is writable */
+	/*
+	 * It needs keys that somebody else has: answer with session_set_psk(),
+	 * session_set_certificate() or session_refuse() and step again, whatever
+	 * the socket does meanwhile. At most once a session.
+	 */
+	SESSION_WANT_KEYS,
 	SESSION_ENDED,		/* the result is written; free the session */
 };
 
@@ -89,6 +95,30 @@ int session_new(struct session **ret, struct engine *engine, const struct hs_job
  * was sent the alert that fits, where it can still be told.
  */
 enum session_status session_step(struct session *session, struct hs_result *ret_result);
+
+/*
+ * After SESSION_WANT_KEYS of a server with HS_AUTH_PSK: the identity of the
+ * key the client offers, bytes without a NUL as it sent them. "" otherwise.
+ */
+const char *session_psk_identity(const struct session *session);
+
+/*
+ * The key of an HS_AUTH_PSK job; @identity matters for a client only. Both are
+ * copied, the key to locked memory. Returns 0, -EINVAL when no key was asked
+ * for, or -ENOMEM, -EPERM or -EAGAIN for want of (locked) memory.
+ */
+int session_set_psk(struct session *session, enum hs_psk_hash hash, const char *identity,
+		    const void *key, size_t len);
+
+/*
+ * Our certificates for a job with own_identity; signatures are asked for as
+ * HS_IDENTITY_JOB. @file need not stay. What is wrong with them is the outcome
+ * of the next step. Returns 0, -EINVAL when none were asked for, or -ENOMEM.
+ */
+int session_set_certificate(struct session *session, const struct engine_file *file);
+
+/* There are no such keys: @outcome, not HS_OK, and @reason are those of the next step. */
+void session_refuse(struct session *session, enum hs_outcome outcome, const char *reason);
 
 /*
  * Gives up at the deadline: @ret_result is HS_TIMEOUT and says what was being

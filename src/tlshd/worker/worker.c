@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <systemd/sd-event.h>
 
@@ -19,6 +21,7 @@
 #include "common/cleanup.h"
 #include "common/demote.h"
 #include "common/secret.h"
+#include "common/text.h"
 #include "tlshd/worker/session.h"
 #include "tlshd/worker/signer.h"
 
@@ -73,6 +76,16 @@ static int finish(struct worker *w, struct job *job, uint64_t id, const struct h
 	return r < 0 ? r : end_if_drained(w);
 }
 
+/* The socket is left alone until the answer is there: its readiness is level-triggered. */
+static int ask_for_keys(struct job *job)
+{
+	struct wire_message msg = { .type = WIRE_ASK, .ask.job = job->id };
+	int r = sd_event_source_set_enabled(job->io, SD_EVENT_OFF);
+
+	text_copy(msg.ask.identity, sizeof(msg.ask.identity), session_psk_identity(job->session));
+	return r < 0 ? r : child_send(job->worker->monitor, &msg);
+}
+
 static int run(struct job *job)
 {
 	struct hs_result result = { 0 };
@@ -82,6 +95,8 @@ static int run(struct job *job)
 		return sd_event_source_set_io_events(job->io, EPOLLIN);
 	case SESSION_WANT_WRITE:
 		return sd_event_source_set_io_events(job->io, EPOLLOUT);
+	case SESSION_WANT_KEYS:
+		return ask_for_keys(job);
 	case SESSION_ENDED:
 		break;
 	}
@@ -136,13 +151,88 @@ static int start_job(struct worker *w, const struct hs_job *what, int fd)
 	return run(job);
 }
 
+static struct job *find_job(const struct worker *w, uint64_t id)
+{
+	struct job *job = w->jobs;
+
+	while (job && job->id != id)
+		job = job->next;
+	return job;
+}
+
 static void cancel_job(struct worker *w, uint64_t id)
 {
-	for (struct job *job = w->jobs; job; job = job->next) {
-		if (job->id == id) {
-			job_free(job);
-			return;
-		}
+	struct job *job = find_job(w, id);
+
+	if (job)
+		job_free(job);
+}
+
+static int use_certificate(struct job *job, const char *label, int fd)
+{
+	struct engine_file file = { .label = label };
+	struct stat st;
+	void *data;
+	int r;
+
+	if (fstat(fd, &st) < 0 || st.st_size <= 0)
+		return -EBADMSG;
+	data = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return -errno;
+	file.data = data;
+	file.size = st.st_size;
+	r = session_set_certificate(job->session, &file);
+	munmap(data, st.st_size);
+	return r;
+}
+
+/* The monitor's answer to ask_for_keys(). Its job may have ended meanwhile. */
+static int on_keys(struct worker *w, uint64_t id, const struct wire_message *msg, int fd)
+{
+	struct hs_result result = { .outcome = HS_INTERNAL };
+	struct job *job = find_job(w, id);
+	int r = 0;
+
+	if (!job)
+		return 0;
+	if (msg->type == WIRE_PSK)
+		r = session_set_psk(job->session, msg->psk.hash, msg->psk.identity, msg->psk.key,
+				    msg->psk.len);
+	else if (msg->type == WIRE_CERTIFICATE)
+		r = use_certificate(job, msg->certificate.label, fd);
+	else
+		session_refuse(job->session, msg->refused.outcome, msg->refused.reason);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(job->io, SD_EVENT_ON);
+	if (r >= 0)
+		return run(job);
+	snprintf(result.reason, sizeof(result.reason), "the keys cannot be used: %s", strerror(-r));
+	return finish(w, job, id, &result);
+}
+
+/* Takes @fd. */
+static int handle(struct worker *w, const struct wire_message *msg, int fd)
+{
+	CLEANUP_FD int owned = fd;
+
+	switch (msg->type) {
+	case WIRE_JOB:
+		return fd < 0 ? -EBADMSG : start_job(w, &msg->job, TAKE_FD(owned));
+	case WIRE_CANCEL:
+		cancel_job(w, msg->cancel);
+		return 0;
+	case WIRE_DRAIN:
+		w->draining = true;
+		return 0;
+	case WIRE_PSK:
+		return on_keys(w, msg->psk.job, msg, -1);
+	case WIRE_CERTIFICATE:
+		return fd < 0 ? -EBADMSG : on_keys(w, msg->certificate.job, msg, fd);
+	case WIRE_REFUSED:
+		return on_keys(w, msg->refused.job, msg, -1);
+	default:
+		return -EBADMSG;
 	}
 }
 
@@ -150,24 +240,20 @@ static int on_monitor(sd_event_source *source, int channel, uint32_t revents, vo
 {
 	struct worker *w = ctx;
 	struct wire_message msg;
+	int r = 0;
 
-	for (unsigned int i = 0; i < BATCH; i++) {
-		CLEANUP_FD int fd = -1;
-		int r = channel_recv(channel, &msg, &fd);
+	for (unsigned int i = 0; i < BATCH && r >= 0; i++) {
+		int fd = -1;
 
+		r = channel_recv(channel, &msg, &fd);
 		if (r == -EAGAIN)
 			break;
-		if (r == 0 && msg.type == WIRE_JOB && fd >= 0)
-			r = start_job(w, &msg.job, TAKE_FD(fd));
-		else if (r == 0 && msg.type == WIRE_CANCEL)
-			cancel_job(w, msg.cancel);
-		else if (r == 0 && msg.type == WIRE_DRAIN)
-			w->draining = true;
-		else if (r == 0)
-			r = -EBADMSG;
-		if (r < 0)
-			return sd_event_exit(w->event, r == -EPIPE ? EX_OK : EX_IOERR);
+		if (r >= 0)
+			r = handle(w, &msg, fd);
 	}
+	explicit_bzero(&msg, sizeof(msg));	/* it may have been a key */
+	if (r < 0 && r != -EAGAIN)
+		return sd_event_exit(w->event, r == -EPIPE ? EX_OK : EX_IOERR);
 	return end_if_drained(w);
 }
 
