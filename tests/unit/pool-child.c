@@ -17,6 +17,7 @@
 
 #define CHANNEL CHILD_FD_MONITOR
 #define HELD_MAX 4096
+#define PATIENCE_MS 1000	/* with keys, once the worker is to end */
 
 struct held {
 	uint64_t id[HELD_MAX];
@@ -63,14 +64,47 @@ static void say_failed(void)
 	child_report_start(CHANNEL, "it is a test");
 }
 
-static void say_result(uint64_t id)
+static void say_outcome(uint64_t id, enum hs_outcome outcome)
 {
 	struct wire_message msg = {
-		.type = WIRE_RESULT, .result = { .id = id, .outcome = HS_OK },
+		.type = WIRE_RESULT, .result = { .id = id, .outcome = outcome },
 	};
 
 	g_snprintf(msg.result.reason, sizeof(msg.result.reason), "%d", getpid());
 	say(&msg);
+}
+
+static void say_result(uint64_t id)
+{
+	say_outcome(id, HS_OK);
+}
+
+static void say_ask(uint64_t id, const char *identity)
+{
+	struct wire_message msg = { .type = WIRE_ASK, .ask.job = id };
+
+	g_strlcpy(msg.ask.identity, identity, sizeof(msg.ask.identity));
+	say(&msg);
+}
+
+static void say_loaded(uint64_t id)
+{
+	say(&(struct wire_message){ .type = WIRE_KEY_LOADED, .key_loaded = id });
+}
+
+static void say_refused(uint64_t id)
+{
+	say(&(struct wire_message){
+		.type = WIRE_REFUSED,
+		.refused = { .job = id, .outcome = HS_KEY_UNUSABLE, .reason = "it is a test" },
+	});
+}
+
+static char first_byte(int fd)
+{
+	char byte;
+
+	return fd >= 0 && pread(fd, &byte, 1, 0) == 1 ? byte : '-';
 }
 
 static void say_bytes(size_t size)
@@ -120,8 +154,24 @@ static void violate(const char *what)
 		say_failed();
 	else if (!strcmp(what, "sign"))
 		say(&(struct wire_message){ .type = WIRE_SIGN, .sign.algorithm = "x" });
+	else if (!strcmp(what, "loaded"))
+		say_loaded(POOL_CHILD_NO_ID);
+	else if (!strcmp(what, "refused"))
+		say_refused(POOL_CHILD_NO_ID);
 	else
 		_exit(98);
+}
+
+static void ask(struct held *asked, const struct hs_job *job)
+{
+	if (asked->n == HELD_MAX)
+		_exit(93);
+	asked->id[asked->n++] = job->id;
+	say_log(LOG_INFO, "job %u asks", (unsigned int)job->id);
+	for (unsigned int i = 0; i < (strstr(job->peername, "many") ? ASKS : 1); i++)
+		say_ask(job->id, job->peername);
+	if (strstr(job->peername, "quit"))
+		_exit(7);
 }
 
 static void work(struct held *held, const struct hs_job *job)
@@ -156,42 +206,110 @@ static void work(struct held *held, const struct hs_job *job)
 	}
 }
 
-static void cancel(struct held *held, uint64_t id)
+static bool release(struct held *held, uint64_t id)
 {
 	for (unsigned int i = 0; i < held->n; i++) {
 		if (held->id[i] == id) {
 			held->id[i] = held->id[--held->n];
-			say_log(LOG_INFO, "job %u is cancelled", (unsigned int)id);
-			return;
+			return true;
 		}
 	}
+	return false;
+}
+
+/* Says what it got, wanted or not: the test finds it in the log. */
+static void take_keys(struct held *asked, const struct wire_message *msg, int fd)
+{
+	enum hs_outcome outcome = HS_OK;
+	uint64_t id;
+
+	if (msg->type == WIRE_PSK) {
+		id = msg->psk.job;
+		say_log(LOG_INFO, "job %u: PSK %s %.*s", (unsigned int)id, msg->psk.identity,
+			msg->psk.len, (const char *)msg->psk.key);
+	} else if (msg->type == WIRE_CERTIFICATE) {
+		id = msg->certificate.job;
+		say_log(LOG_INFO, "job %u: CERTIFICATE %s %c", (unsigned int)id,
+			msg->certificate.label, first_byte(fd));
+	} else if (msg->type == WIRE_REFUSED) {
+		id = msg->refused.job;
+		outcome = msg->refused.outcome;
+		say_log(LOG_INFO, "job %u: REFUSED", (unsigned int)id);
+	} else {
+		_exit(96);
+	}
+	if (release(asked, id))
+		say_outcome(id, outcome);
 }
 
 static void worker(void)
 {
-	static struct held held;
+	static struct held held, asked;
 	struct wire_message msg;
+	bool draining = false;
 
-	for (;;) {
+	while (!draining || asked.n) {
 		int fd = -1;
 
-		channel_wait(CHANNEL, -1);
+		if (channel_wait(CHANNEL, draining ? PATIENCE_MS : -1) < 0)
+			break;
 		if (channel_recv(CHANNEL, &msg, &fd) < 0)
 			_exit(0);
-		if ((msg.type == WIRE_JOB) != (fd >= 0))
+		if ((msg.type == WIRE_JOB || msg.type == WIRE_CERTIFICATE) != (fd >= 0))
 			_exit(97);
-		fd_close(fd);
-		if (msg.type == WIRE_JOB) {
+		if (msg.type == WIRE_JOB && g_str_has_prefix(msg.job.peername, "ask")) {
+			ask(&asked, &msg.job);
+		} else if (msg.type == WIRE_JOB) {
 			work(&held, &msg.job);
 		} else if (msg.type == WIRE_CANCEL) {
-			cancel(&held, msg.cancel);
+			if (release(&held, msg.cancel) || release(&asked, msg.cancel))
+				say_log(LOG_INFO, "job %u is cancelled", (unsigned int)msg.cancel);
 		} else if (msg.type == WIRE_DRAIN) {
 			answer_held(&held);
-			_exit(0);
+			draining = true;
 		} else {
-			_exit(96);
+			take_keys(&asked, &msg, fd);
 		}
+		fd_close(fd);
 	}
+	answer_held(&asked);	/* as a deadline would */
+	_exit(0);
+}
+
+static void load(const struct wire_key *key, int fd)
+{
+	const char *what = key->label;
+
+	say_log(LOG_INFO, "job %u: KEY %s %.*s %c", (unsigned int)key->job, what, key->len,
+		(const char *)key->data, first_byte(fd));
+	if (strstr(what, "refuse"))
+		say_refused(key->job);
+	else if (strstr(what, "crash"))
+		die(SIGABRT);
+	else if (strstr(what, "exit"))
+		_exit(7);
+	else if (strstr(what, "ask-back"))
+		say_ask(POOL_CHILD_NO_ID, "");
+	else if (strstr(what, "result"))
+		say_result(POOL_CHILD_NO_ID);
+	else if (strstr(what, "garbage"))
+		say_bytes(50);
+	else if (strstr(what, "stray"))
+		say_stray();
+	else
+		say_loaded(key->job);
+}
+
+static void keep(const struct wire_message *msg, int fd)
+{
+	if ((msg->type == WIRE_KEY) != (fd >= 0))
+		_exit(97);
+	if (msg->type == WIRE_KEY)
+		load(&msg->key, fd);
+	else if (msg->type == WIRE_CANCEL)
+		say_log(LOG_INFO, "job %u: CANCEL", (unsigned int)msg->cancel);
+	else
+		_exit(96);
 }
 
 /* Until its worker or the monitor has gone. Whose end is seen first is chance, unless one waits. */
@@ -200,8 +318,17 @@ static void keeper(void)
 	struct pollfd p[] = { { .fd = CHANNEL, .events = POLLIN },
 			      { .fd = CHILD_FD_PEER, .events = POLLIN } };
 
-	while (poll(p, 2, -1) < 0 && errno == EINTR)
-		;
+	while (!p[1].revents) {
+		struct wire_message msg;
+		int fd = -1;
+
+		if (poll(p, 2, -1) < 0 || !p[0].revents)
+			continue;
+		if (channel_recv(CHANNEL, &msg, &fd) < 0)
+			break;
+		keep(&msg, fd);
+		fd_close(fd);
+	}
 	if (!world->hasty_keepers)
 		g_usleep(20000);
 	_exit(0);
@@ -211,15 +338,12 @@ static void keeper(void)
 static void receive(enum child_kind kind)
 {
 	struct child_files files;
-	char byte;
 
 	if (child_receive_files(CHANNEL, &files) < 0)
 		_exit(0);
-	for (size_t i = 0; i < files.n; i++) {
-		ssize_t len = pread(files.file[i].fd, &byte, 1, 0);
-
-		say_log(LOG_DEBUG, "file %u: %c", files.file[i].what.use, len == 1 ? byte : '-');
-	}
+	for (size_t i = 0; i < files.n; i++)
+		say_log(LOG_DEBUG, "file %u: %c", files.file[i].what.use,
+			first_byte(files.file[i].fd));
 	say_log(LOG_DEBUG, "ciphers %x level %d", files.start.ciphers, files.start.log_level);
 	child_files_free(&files);
 }
@@ -250,9 +374,19 @@ static void begin(enum start start)
 	case START_RESULT:
 		say_result(POOL_CHILD_NO_ID);
 		break;
+	case START_ASK:
+		say_ask(POOL_CHILD_NO_ID, "");
+		break;
+	case START_LOADED:
+		say_loaded(POOL_CHILD_NO_ID);
+		break;
+	case START_REFUSED:
+		say_refused(POOL_CHILD_NO_ID);
+		break;
 	case START_TWICE:
 	case START_REGRET:
 	case START_READY_RESULT:
+	case N_STARTS:
 		break;
 	}
 	child_report_start(CHANNEL, NULL);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,6 +104,18 @@ static struct task *task_of(uint64_t id)
 	return g_ptr_array_index(world->tasks, id - 1);
 }
 
+/* As the request table does it: a key may be left with the keeper. */
+static void give_back(struct task *task, bool cancel)
+{
+	const struct wire_message msg = { .type = WIRE_CANCEL, .cancel = task->id };
+	struct pair *pair = task->pair;
+
+	task->pair = NULL;
+	pool_forget(world->pool, pair, task->id, cancel);
+	if (task->with_keeper)
+		pool_tell(world->pool, pair, POOL_KEEPER, &msg, -1);
+}
+
 static void on_result(void *ctx, struct pair *pair, const struct hs_result *result)
 {
 	struct task *task;
@@ -117,14 +130,100 @@ static void on_result(void *ctx, struct pair *pair, const struct hs_result *resu
 	task->n_results++;
 	task->outcome = result->outcome;
 	task->pid = atoi(result->reason);
-	pool_forget(world->pool, pair, task->id, false);
-	task->pair = NULL;
+	give_back(task, false);
+}
+
+static void compose(const struct task *task, struct wire_message *msg)
+{
+	memset(msg, 0, sizeof(*msg));
+	msg->type = task->due;
+	switch (task->due) {
+	case WIRE_PSK:
+		msg->psk.job = task->id;
+		g_strlcpy(msg->psk.identity, task->peername, sizeof(msg->psk.identity));
+		msg->psk.len = (uint16_t)g_strlcpy((char *)msg->psk.key, "shared",
+						   sizeof(msg->psk.key));
+		break;
+	case WIRE_KEY:
+		msg->key.job = task->id;
+		g_strlcpy(msg->key.label, task->peername, sizeof(msg->key.label));
+		msg->key.len = (uint16_t)g_strlcpy((char *)msg->key.data, "private",
+						   sizeof(msg->key.data));
+		break;
+	case WIRE_CERTIFICATE:
+		msg->certificate.job = task->id;
+		g_strlcpy(msg->certificate.label, "its certificate",
+			  sizeof(msg->certificate.label));
+		break;
+	case WIRE_REFUSED:
+		msg->refused.job = task->id;
+		msg->refused.outcome = task->refusal;
+		break;
+	default:
+		g_assert_not_reached();
+	}
+}
+
+int tell(struct task *task)
+{
+	bool with_fd = task->due == WIRE_KEY || task->due == WIRE_CERTIFICATE;
+	enum pool_receiver who = task->due == WIRE_KEY ? POOL_KEEPER : POOL_WORKER;
+	struct wire_message msg;
+	int r;
+
+	compose(task, &msg);
+	r = pool_tell(world->pool, task->pair, who, &msg, with_fd ? world->certificate : -1);
+	if (r == 0) {
+		task->with_keeper = task->with_keeper || who == POOL_KEEPER;
+		task->due = 0;
+	} else if (r != -EAGAIN) {
+		g_assert_cmpint(r, ==, -EPIPE);
+	}
+	return r;
+}
+
+static bool on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)
+{
+	struct task *task = task_of(msg->type == WIRE_ASK ? msg->ask.job :
+				    msg->type == WIRE_REFUSED ? msg->refused.job :
+				    msg->key_loaded);
+
+	world->n_keys++;
+	if (world->forbids)
+		return false;
+	if (!task->pair)
+		return true;
+	g_assert_true(task->pair == pair);
+	g_assert_true(task->due == 0 || world->repeats);
+	g_assert_true(task->with_keeper == (msg->type != WIRE_ASK));
+	if (msg->type == WIRE_ASK) {
+		g_assert_cmpstr(msg->ask.identity, ==, task->peername);
+		task->due = strstr(task->peername, "psk") ? WIRE_PSK : WIRE_KEY;
+	} else if (msg->type == WIRE_REFUSED) {
+		g_assert_cmpstr(msg->refused.reason, ==, "it is a test");
+		task->refusal = msg->refused.outcome;
+		task->due = WIRE_REFUSED;
+	} else {
+		g_assert_cmpint(msg->type, ==, WIRE_KEY_LOADED);
+		task->due = WIRE_CERTIFICATE;
+	}
+	world->depth++;
+	world->deepest = MAX(world->deepest, world->depth);
+	if (world->answers)
+		tell(task);
+	world->depth--;
+	return true;
 }
 
 static void on_died(void *ctx, struct pair *pair, const char *why)
 {
+	const struct wire_message msg = { .type = WIRE_CANCEL, .cancel = 1 };
 	unsigned int n = 0;
 
+	/* Nobody can be told anything any more, by whomever this is called. */
+	for (unsigned int i = 0; i < 2; i++)
+		g_assert_cmpint(pool_tell(world->pool, pair, i ? POOL_WORKER : POOL_KEEPER, &msg,
+					  -1), ==, -EPIPE);
 	world->n_died++;
 	g_free(world->why);
 	world->why = g_strdup(why);
@@ -135,8 +234,7 @@ static void on_died(void *ctx, struct pair *pair, const char *why)
 			continue;
 		n++;
 		task->n_deaths++;
-		pool_forget(world->pool, pair, task->id, true);
-		task->pair = NULL;
+		give_back(task, true);
 	}
 	/* Only pairs that had something, and never twice. */
 	g_assert_cmpuint(n, >, 0);
@@ -145,6 +243,12 @@ static void on_died(void *ctx, struct pair *pair, const char *why)
 static void on_writable(void *ctx)
 {
 	world->n_writable++;
+	for (unsigned int i = 0; world->answers && i < world->tasks->len; i++) {
+		struct task *task = g_ptr_array_index(world->tasks, i);
+
+		if (task->due && task->pair)
+			tell(task);
+	}
 }
 
 static void on_reloaded(void *ctx, int error, const char *reason)
@@ -183,14 +287,16 @@ static unsigned int count_fds(void)
 void set_up(struct world *w, gconstpointer unused)
 {
 	static const struct pool_callbacks callbacks = {
-		.result = on_result, .died = on_died, .writable = on_writable,
-		.reloaded = on_reloaded,
+		.result = on_result, .keys = on_keys, .died = on_died,
+		.writable = on_writable, .reloaded = on_reloaded,
 	};
 	char reason[128];
 
 	alarm(60);
 	world = w;
 	w->n_fds = count_fds();
+	w->certificate = memfd_create("certificate", MFD_CLOEXEC);
+	g_assert_cmpint(write(w->certificate, "c", 1), ==, 1);
 	w->log = (struct log){ LOG_DEBUG, sink, NULL };
 	w->n_workers = 2;
 	w->speed = 1;
@@ -222,6 +328,7 @@ void tear_down(struct world *w, gconstpointer unused)
 	g_assert_cmpint(waitpid(-1, NULL, 0), ==, -1);
 	g_assert_cmpint(errno, ==, ECHILD);
 	sd_event_unref(w->event);
+	close(w->certificate);
 	g_assert_cmpuint(count_fds(), ==, w->n_fds);
 	for (unsigned int i = 0; i < N_CHILDREN; i++) {
 		g_array_unref(w->pids[i]);
@@ -300,6 +407,7 @@ struct task *give(const char *peername)
 	task = g_new0(struct task, 1);
 	task->id = job.id;
 	task->pair = pair;
+	task->peername = peername;
 	g_ptr_array_add(world->tasks, task);
 	return task;
 }
@@ -315,19 +423,29 @@ struct task *give_for_sure(const char *peername)
 void forget(struct task *task)
 {
 	task->n_cancels++;
-	pool_forget(world->pool, task->pair, task->id, true);
-	task->pair = NULL;
+	give_back(task, true);
+}
+
+void stop(pid_t pid)
+{
+	int status;
+
+	g_assert_no_errno(kill(pid, SIGSTOP));
+	g_assert_cmpint(waitpid(pid, &status, WUNTRACED), ==, pid);
+	g_assert_true(WIFSTOPPED(status));
+}
+
+void wait_for_end(pid_t pid)
+{
+	g_assert_no_errno(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT));
 }
 
 struct task *give_and_stop(void)
 {
 	struct task *task = give_for_sure("hold");
-	int status;
 
 	WAIT(task->pid);
-	g_assert_no_errno(kill(task->pid, SIGSTOP));
-	g_assert_cmpint(waitpid(task->pid, &status, WUNTRACED), ==, task->pid);
-	g_assert_true(WIFSTOPPED(status));
+	stop(task->pid);
 	return task;
 }
 

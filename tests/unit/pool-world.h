@@ -17,6 +17,7 @@
 
 #define SECOND G_GUINT64_CONSTANT(1000000)	/* us */
 #define LATE_MS 300
+#define ASKS 260	/* fit the channel */
 
 /* How a child starts. */
 enum start {
@@ -31,6 +32,10 @@ enum start {
 	START_TWICE,	/* READY, READY */
 	START_REGRET,	/* READY, FAILED */
 	START_READY_RESULT,	/* READY, a result of a job it does not have */
+	START_ASK,	/* ASK, KEY_LOADED or REFUSED before READY */
+	START_LOADED,
+	START_REFUSED,
+	N_STARTS,
 };
 
 /*
@@ -41,9 +46,19 @@ enum start {
  *   slow         reads nothing for LATE_MS, then answers
  *   stop         SIGSTOP
  *   crash, exit  SIGABRT; status 7
- *   garbage, stray, ready, failed, sign, long   breaks the protocol
+ *   garbage, stray, ready, failed, sign, long, loaded, refused   breaks the protocol
  *   urgent       a log message of the priority LOG_EMERG, then a result
  *   flood        leaves a process behind that fills the channel for ever, exits
+ *   ask ...      asks for keys, with this name as the identity, and answers when it gets them
+ *   ask ..., many  asks ASKS times
+ *   ask ..., quit  asks, exits with status 7
+ *
+ * Where the name has "psk", pre-shared keys are the answer; else a key goes to
+ * the keeper, with the name as its label. Where that has
+ *   refuse       it is refused (HS_KEY_UNUSABLE)
+ *   crash, exit  SIGABRT; status 7
+ *   garbage, stray, result, ask-back   the keeper breaks the protocol
+ * and else it is good.
  */
 struct task {
 	uint64_t id;
@@ -51,6 +66,11 @@ struct task {
 	pid_t pid;		/* of the worker, as soon as it said something */
 	unsigned int n_results, n_deaths, n_cancels;
 	enum hs_outcome outcome;
+
+	const char *peername;
+	enum wire_type due;	/* what is to be told next: PSK, KEY, CERTIFICATE or REFUSED; or 0 */
+	enum hs_outcome refusal;
+	bool with_keeper;	/* got its key */
 };
 
 struct world {
@@ -64,9 +84,14 @@ struct world {
 	GArray *pids[N_CHILDREN];	/* of all there were; a pair has the same index in both */
 	GQueue *plans[N_CHILDREN];
 	bool hasty_keepers;	/* they end at once when their worker has */
+	bool answers;		/* what is due is told at once, or when there is room */
+	bool forbids;		/* the callback `keys' returns false */
+	bool repeats;		/* the same job may ask again, and is told again */
+	unsigned int depth, deepest;	/* of such calls within each other */
+	int certificate;	/* a descriptor; its first byte is 'c' */
 	unsigned int n_fds;
 
-	unsigned int n_reloaded, n_writable, n_died;
+	unsigned int n_reloaded, n_writable, n_died, n_keys;
 	int error;		/* of the last `reloaded' */
 	char *reason, *why;	/* of the last `reloaded' and `died' */
 
@@ -104,6 +129,8 @@ struct task *give(const char *peername);
 struct task *give_for_sure(const char *peername);
 /* As the request table does it when its deadline has passed. */
 void forget(struct task *task);
+/* pool_tell() of what is due. Returns as it does. */
+int tell(struct task *task);
 /* A worker that holds this one alone stops for now. Returns its task. */
 struct task *give_and_stop(void);
 /* Dispatches "hold" until a worker cannot be written to any more; they go to all others, too. */
@@ -113,6 +140,10 @@ bool done(const struct task *task);
 bool all_done(void);
 /* Of the pair of the worker @pid. */
 pid_t keeper_of(pid_t pid);
+/* Stops it for now. */
+void stop(pid_t pid);
+/* It has ended, and nobody has been told. */
+void wait_for_end(pid_t pid);
 /* Processes that have not been reaped. */
 unsigned int n_alive(void);
 bool logged(const char *text);

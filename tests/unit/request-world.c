@@ -4,8 +4,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include "tlshd/monitor/keyring.h"
+#include "tlshd/monitor/keys.h"
+
+#define SERIAL(a) (1000 + atoi((a)->nl.peername + 1))
+#define IDENTITY "the client's identity"
 
 struct world *world;
 
@@ -89,19 +96,79 @@ int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remot
 		a->overdue = a->n_dispatched;
 	}
 	g_assert_cmpuint(status, ==, hs_outcome_errno(a->expect));
-	g_assert_cmpuint(!!remote_auth, ==, a->expect_auth);
+	g_assert_cmpuint(remote_auth, ==, !a->expect_auth ? 0 :
+			 a->nl.auth == HS_AUTH_PSK ? (unsigned int)SERIAL(a) : 1);
 	if (nl->done_faults && nl->done_faults--)
 		return nl->done_error;
 	a->n_done++;
 	return 0;
 }
 
-long keyctl_unlink(int32_t id, int32_t keyring);
-long keyctl_unlink(int32_t id, int32_t keyring)
+/* --- the keys --- */
+
+void keyring_drop_links(void)
 {
-	g_assert_cmpint(keyring, ==, -2);	/* KEY_SPEC_PROCESS_KEYRING */
-	g_array_append_val(world->unlinked, id);
-	return 0;
+	for (unsigned int i = 0; i < world->all->len; i++)
+		g_assert_true(!live(nth(i)) || nth(i)->nl.auth == HS_AUTH_UNAUTH);
+	world->n_drops++;
+}
+
+void keys_answer(struct keys_answer *ret, const struct netlink_request *nl, uint64_t job,
+		 const char *identity, const char *const *keyrings, const struct log *log)
+{
+	struct asked *a = nth((unsigned int)atoi(nl->peername + 1));
+
+	g_assert_true(live(a));
+	g_assert_cmpuint(job, ==, a->id);
+	g_assert_cmpstr(identity, ==, nl->auth == HS_AUTH_PSK && nl->role == HS_SERVER ? IDENTITY : "");
+	memset(ret, 0, sizeof(*ret));
+	ret->fd = -1;
+	ret->msg.type = a->give;
+	if (a->give == WIRE_PSK) {
+		ret->msg.psk.job = job;
+		ret->serial = SERIAL(a);
+		g_strlcpy(ret->msg.psk.identity, IDENTITY, sizeof(ret->msg.psk.identity));
+	} else if (a->give == WIRE_KEY) {
+		ret->msg.key.job = job;
+		ret->fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		g_assert_cmpint(ret->fd, >=, 0);
+	} else {
+		ret->msg.refused = (struct wire_refused){ job, HS_KEY_EXPIRED, "it has expired" };
+	}
+	a->n_read++;
+}
+
+void keys_clear(struct keys_answer *answer)
+{
+	explicit_bzero(&answer->msg, sizeof(answer->msg));
+	answer->fd = fd_close(answer->fd);
+}
+
+bool ask_keys(struct asked *a)
+{
+	struct wire_message msg = { .type = WIRE_ASK, .ask.job = a->id };
+
+	if (a->nl.auth == HS_AUTH_PSK && a->nl.role == HS_SERVER)
+		g_strlcpy(msg.ask.identity, IDENTITY, sizeof(msg.ask.identity));
+	return requests_keys(world->table, a->pair, &msg);
+}
+
+bool keeper_says(struct asked *a, bool loaded)
+{
+	struct wire_message msg = { .type = loaded ? WIRE_KEY_LOADED : WIRE_REFUSED };
+
+	if (loaded)
+		msg.key_loaded = a->id;
+	else
+		msg.refused = (struct wire_refused){ a->id, HS_KEY_UNUSABLE, "it is none" };
+	return requests_keys(world->table, a->pair, &msg);
+}
+
+void give_keys(struct asked *a)
+{
+	g_assert_true(ask_keys(a));
+	if (a->give == WIRE_KEY)
+		g_assert_true(keeper_says(a, true));
 }
 
 /* --- the pool --- */
@@ -132,6 +199,14 @@ void pair_kill(struct pair *pair)
 	g_free(pair);
 }
 
+void there_is_room(void)
+{
+	world->pool.full_for_keys = false;
+	for (unsigned int i = 0; i < world->pool.pairs->len; i++)
+		((struct pair *)g_ptr_array_index(world->pool.pairs, i))->full = false;
+	requests_dispatch(world->table);
+}
+
 struct pair *any_pair(void)
 {
 	GPtrArray *pairs = world->pool.pairs;
@@ -151,6 +226,8 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 	g_assert_cmpint(job->role, ==, a->nl.role);
 	g_assert_cmpint(job->auth, ==, a->nl.auth);
 	g_assert_cmpstr(job->peername, ==, a->nl.peername);
+	g_assert_cmpint(job->own_identity, ==,
+			a->nl.auth == HS_AUTH_X509 && (a->nl.certificate || a->nl.private_key));
 	g_assert_cmpuint(job->timeout_ms, >, 0);
 	g_assert_cmpuint(job->id, !=, 0);
 	if (pool->kill_other && pool->pairs->len > 1) {
@@ -173,6 +250,61 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 	g_hash_table_add(pair->jobs, a);
 	*ret = pair;
 	return 0;
+}
+
+static uint64_t job_of(const struct wire_message *msg)
+{
+	switch (msg->type) {
+	case WIRE_PSK:
+		return msg->psk.job;
+	case WIRE_KEY:
+		return msg->key.job;
+	case WIRE_CERTIFICATE:
+		return msg->certificate.job;
+	case WIRE_REFUSED:
+		return msg->refused.job;
+	case WIRE_CANCEL:
+		return msg->cancel;
+	default:
+		g_assert_not_reached();
+	}
+}
+
+int pool_tell(struct pool *pool, struct pair *pair, enum pool_receiver who,
+	      const struct wire_message *msg, int fd)
+{
+	bool key = msg->type == WIRE_KEY || msg->type == WIRE_CERTIFICATE;
+	struct asked *a = NULL;
+
+	g_assert_true(g_ptr_array_find(pool->pairs, pair, NULL));
+	for (unsigned int i = 0; i < world->all->len && !a; i++) {
+		if (nth(i)->accepted && nth(i)->id == job_of(msg))
+			a = nth(i);
+	}
+	g_assert_nonnull(a);
+	g_assert_true(a->pair == pair);
+	g_assert_cmpint(who, ==, msg->type == WIRE_KEY || msg->type == WIRE_CANCEL ? POOL_KEEPER
+										: POOL_WORKER);
+	g_assert_true(key ? fcntl(fd, F_GETFD) >= 0 : fd == -1);
+	if (pair->dying)
+		return -EPIPE;
+	g_assert_false(pair->full && msg->type != WIRE_CANCEL);	/* nobody asked whether it can be told */
+	pair->full = pool->full_for_keys;
+	if (pair->full)
+		return -EAGAIN;
+	if (pool->kill_told) {
+		pool->kill_told = false;
+		pair_kill(pair);
+		return -EPIPE;
+	}
+	a->n_told[msg->type]++;
+	return 0;
+}
+
+bool pool_can_tell(const struct pair *pair)
+{
+	g_assert_true(g_ptr_array_find(world->pool.pairs, pair, NULL));
+	return !pair->full;
 }
 
 void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel)
@@ -264,7 +396,6 @@ void set_up(struct world *w, gconstpointer unused)
 	w->pool.pairs = g_ptr_array_new();
 	w->all = g_ptr_array_new_with_free_func(g_free);
 	w->ids = g_hash_table_new(NULL, NULL);
-	w->unlinked = g_array_new(FALSE, FALSE, sizeof(int32_t));
 	g_assert_cmpint(sd_event_new(&w->event), >=, 0);
 	g_assert_cmpint(requests_new(&w->table, w->event, &w->log, &w->nl), ==, 0);
 	requests_set_pool(w->table, &w->pool);
@@ -280,6 +411,8 @@ struct asked *ask(enum hs_role role, enum hs_auth auth)
 	a->nl.role = role;
 	a->nl.auth = auth;
 	a->expect = NONE;
+	a->give = auth == HS_AUTH_PSK ? WIRE_PSK : WIRE_KEY;
+	a->nl.n_peer_ids = auth == HS_AUTH_PSK && role == HS_CLIENT;
 	g_snprintf(a->nl.peername, sizeof(a->nl.peername), "r%u", world->all->len);
 	g_ptr_array_add(world->all, a);
 	g_queue_push_tail(world->nl.queued, a);
@@ -309,10 +442,19 @@ void answer_as(struct pair *pair, uint64_t id, enum hs_outcome outcome, bool ver
 	requests_result(world->table, pair, &result);
 }
 
+static bool has_keys(const struct asked *a)
+{
+	if (a->nl.auth == HS_AUTH_PSK)
+		return a->n_told[WIRE_PSK];
+	return a->nl.auth == HS_AUTH_UNAUTH || !(a->nl.certificate || a->nl.private_key) ||
+	       a->n_told[WIRE_CERTIFICATE];
+}
+
 void answer(struct asked *a, enum hs_outcome outcome, bool verified)
 {
-	a->expect = outcome;
-	a->expect_auth = outcome == HS_OK && verified && a->nl.auth == HS_AUTH_X509;
+	a->expect = outcome == HS_OK && !has_keys(a) ? HS_INTERNAL : outcome;
+	a->expect_auth = a->expect == HS_OK && (a->nl.auth == HS_AUTH_PSK ||
+						(verified && a->nl.auth == HS_AUTH_X509));
 	a->told = true;
 	answer_as(a->pair, a->id, outcome, verified);
 }
@@ -348,6 +490,12 @@ static void check_one(const struct asked *a)
 	g_assert_cmpuint(a->n_dispatched, <=, 1);
 	g_assert_cmpuint(a->n_forgotten, <=, a->n_dispatched);
 	g_assert_cmpuint(a->n_cancelled, <=, a->n_forgotten);
+	/* A key that came too late is cancelled once more. */
+	for (unsigned int i = 0; i < WIRE_N_TYPES; i++)
+		g_assert_cmpuint(a->n_told[i], <=, i == WIRE_CANCEL ? 2 : 1);
+	g_assert_cmpuint(a->n_told[WIRE_PSK] + a->n_told[WIRE_REFUSED] +
+			 a->n_told[WIRE_CERTIFICATE], <=, 1);
+	g_assert_cmpuint(a->n_told[WIRE_CERTIFICATE], <=, a->n_told[WIRE_KEY]);
 	if (!a->answered) {
 		g_assert_cmpuint(a->n_done + a->n_lines, ==, 0);
 		g_assert_cmpint(recv(a->far, &byte, 1, MSG_DONTWAIT), ==, -1);
@@ -397,7 +545,6 @@ void tear_down(struct world *w, gconstpointer unused)
 	g_ptr_array_unref(w->pool.pairs);
 	g_ptr_array_unref(w->all);
 	g_hash_table_unref(w->ids);
-	g_array_unref(w->unlinked);
 	g_free(w->last_line);
 	g_queue_free(w->nl.queued);
 	g_queue_free(w->nl.accept_errors);

@@ -21,6 +21,7 @@
 struct pair {
 	GHashTable *jobs;	/* struct asked */
 	bool dying;
+	bool full;		/* it could not be told something; until there_is_room() */
 };
 
 /* One request, from the kernel's side. */
@@ -35,6 +36,9 @@ struct asked {
 	uint64_t id;
 	struct pair *pair;
 	unsigned int n_done, n_lines, n_dispatched, n_forgotten, n_cancelled;
+	enum wire_type give;	/* what keys_answer() makes for it: WIRE_PSK, WIRE_KEY, WIRE_REFUSED */
+	unsigned int n_read;	/* times its keys were read */
+	unsigned int n_told[WIRE_N_TYPES];	/* messages about it, by type */
 };
 
 struct netlink {
@@ -48,6 +52,8 @@ struct pool {
 	bool full, kill_other;
 	bool kill_overdue;	/* what is overdue has been silent for long */
 	int refuse;		/* the next job, with this error */
+	bool full_for_keys;	/* no message but a job can be sent */
+	bool kill_told;		/* the next one that is told something dies of it */
 	uint32_t timeout_ms;	/* of the last job */
 	unsigned int n_overdue;
 };
@@ -60,7 +66,7 @@ struct world {
 	struct requests *table;
 	GPtrArray *all;		/* struct asked */
 	GHashTable *ids;	/* every id there was */
-	GArray *unlinked;	/* keyrings */
+	unsigned int n_drops;	/* of all links to keyrings */
 	unsigned int n_fds, n_other_lines, max;
 	unsigned int callocs_fail;	/* the next ones of the program under test */
 	gint64 starved;		/* when the last of them failed, us */
@@ -89,9 +95,18 @@ void answer_as(struct pair *pair, uint64_t id, enum hs_outcome outcome, bool ver
 void answer(struct asked *a, enum hs_outcome outcome, bool verified);
 
 void pair_new(void);
+/* Ends full_for_keys. */
+void there_is_room(void);
 /* As the real pool does it: what it had is answered from within, then it is no more. */
 void pair_kill(struct pair *pair);
 struct pair *any_pair(void);
+
+/* Its worker asks for its keys. Returns whether it may. */
+bool ask_keys(struct asked *a);
+/* The keeper of @a's worker has loaded its private key, or not. Returns whether it may. */
+bool keeper_says(struct asked *a, bool loaded);
+/* A handshake that needs keys: asked for and given. */
+void give_keys(struct asked *a);
 
 /* Lets the event loop do all it has to do now. */
 void settle(void);

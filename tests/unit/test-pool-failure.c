@@ -71,11 +71,6 @@ static void test_bad_start(struct world *w, gconstpointer data)
 	g_assert_cmpuint(w->n_died, ==, 0);
 }
 
-static void wait_for_end(pid_t pid)
-{
-	g_assert_no_errno(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT));
-}
-
 /* A keeper follows its worker: what is said must be of the one that failed. */
 static void test_blame(struct world *w, gconstpointer unused)
 {

@@ -9,6 +9,8 @@ static void random_event(GRand *rng)
 {
 	static const char *const names[] = {
 		"ok", "ok", "hold", "hold", "hold", "slow", "crash", "exit", "garbage", "answer-exit",
+		"ask psk", "ask psk", "ask key", "ask key", "ask key", "ask key, refuse", "ask psk, quit",
+		"ask key, crash", "ask key, garbage",
 	};
 	struct task *task;
 
@@ -16,7 +18,7 @@ static void random_event(GRand *rng)
 	case 0:
 		if (g_rand_boolean(rng))
 			plan(g_rand_int_range(rng, 0, N_CHILDREN),
-			     g_rand_int_range(rng, START_READY, START_READY_RESULT + 1));
+			     g_rand_int_range(rng, START_READY, N_STARTS));
 		world->n_workers = (unsigned int)g_rand_int_range(rng, 2, 5);
 		reload();
 		break;
@@ -35,7 +37,9 @@ static void random_event(GRand *rng)
 		break;
 	default:
 		task = give(names[g_rand_int_range(rng, 0, G_N_ELEMENTS(names))]);
-		if (task && g_rand_int_range(rng, 0, 10) == 0)
+		if (g_rand_int_range(rng, 0, 4) == 0)
+			run_for(2);
+		if (task && task->pair && g_rand_int_range(rng, 0, 10) == 0)
 			forget(task);
 	}
 }
@@ -48,7 +52,8 @@ static void test_random(struct world *w, gconstpointer unused)
 
 	start(2);
 	w->speed = 20;
-	for (unsigned int i = 0; i < 400; i++)
+	w->answers = true;
+	for (unsigned int i = 0; i < 600; i++)
 		random_event(rng);
 	w->send_faults = w->spawn_faults = 0;
 	for (unsigned int i = 0; i < N_CHILDREN; i++)

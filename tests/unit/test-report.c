@@ -154,13 +154,48 @@ static void test_psk(struct seen *s, gconstpointer unused)
 	const struct report r = {
 		.role = HS_SERVER, .auth = HS_AUTH_PSK, .peer = "192.0.2.7:4420", .peername = "",
 		.duration_us = 5432, .result = &result,
+		.psk_identity = "NVMe0R01 \"host\" sub\n", .key = 0x1a2b3c,
 	};
+	struct report unknown = r;
 
 	/* Where no certificate is due, none is missed. */
 	report(s, &r);
 	g_assert_cmpstr(s->text, ==,
+		"server handshake with 192.0.2.7:4420, psk, ok: TLS 1.3, AES-128-GCM, X25519, "
+		"identity \"NVMe0R01 \\x22host\\x22 sub\\x0a\", key 0x001a2b3c; 5.4 ms");
+	g_assert_cmpstr(g_hash_table_lookup(s->fields, "TLSHD_PSK_IDENTITY"), ==, r.psk_identity);
+	g_assert_cmpstr(g_hash_table_lookup(s->fields, "TLSHD_KEY"), ==, "0x001a2b3c");
+
+	unknown.psk_identity = NULL;
+	unknown.key = 0;
+	report(s, &unknown);
+	g_assert_cmpstr(s->text, ==,
 		"server handshake with 192.0.2.7:4420, psk, ok: TLS 1.3, AES-128-GCM, X25519; "
 		"5.4 ms");
+	g_assert_null(g_hash_table_lookup(s->fields, "TLSHD_PSK_IDENTITY"));
+	g_assert_null(g_hash_table_lookup(s->fields, "TLSHD_KEY"));
+}
+
+/* Which key of two that differ: the line has to say it when it fails, too. */
+static void test_psk_failure(struct seen *s, gconstpointer unused)
+{
+	const struct hs_result result = { .outcome = HS_PSK_MISMATCH, .reason = "not the same key" };
+	struct report r = {
+		.role = HS_SERVER, .auth = HS_AUTH_PSK, .peer = "192.0.2.7:4420", .peername = "",
+		.duration_us = 5432, .status = 13, .result = &result,
+		.psk_identity = "NVMe0R01 host sub", .key = 0x1a2b3c,
+	};
+
+	report(s, &r);
+	g_assert_cmpstr(s->text, ==,
+		"server handshake with 192.0.2.7:4420, psk, failed: not the same key (psk-mismatch), "
+		"identity \"NVMe0R01 host sub\", key 0x001a2b3c; 5.4 ms");
+	r.key = 0;	/* then the reason has it */
+	report(s, &r);
+	g_assert_cmpstr(s->text, ==,
+		"server handshake with 192.0.2.7:4420, psk, failed: not the same key (psk-mismatch); "
+		"5.4 ms");
+	g_assert_cmpstr(g_hash_table_lookup(s->fields, "TLSHD_PSK_IDENTITY"), ==, r.psk_identity);
 }
 
 static void test_failure(struct seen *s, gconstpointer unused)
@@ -375,6 +410,7 @@ int main(int argc, char **argv)
 	ADD("server/no-certificate", test_server_no_certificate);
 	ADD("server/verified", test_server_verified);
 	ADD("psk", test_psk);
+	ADD("psk-failure", test_psk_failure);
 	ADD("failure", test_failure);
 	ADD("hostile", test_hostile);
 	ADD("longest", test_longest);

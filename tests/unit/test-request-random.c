@@ -29,7 +29,11 @@ static void random_asks(bool short_timeouts)
 
 		if (below(20) == 0)
 			a->nl.refusal = "it is a test";
-		if (a->nl.refusal || a->nl.auth == HS_AUTH_PSK)
+		if (a->nl.auth == HS_AUTH_X509 && below(3) == 0)
+			a->nl.certificate = a->nl.private_key = 17;
+		if (below(4) == 0)
+			a->give = WIRE_REFUSED;
+		if (a->nl.refusal)
 			a->expect = HS_UNSUPPORTED;
 		else if (short_timeouts && below(4) == 0)
 			a->nl.timeout_ms = 1 + below(30);
@@ -46,6 +50,17 @@ static void random_result(void)
 		answer(a, below(2) ? HS_OK : below(HS_N_OUTCOMES), below(2));
 }
 
+/* A worker may ask once, and its keeper say something once; else it may not. */
+static void random_keys(void)
+{
+	struct asked *a = any_asked(true);
+
+	if (a && below(2))
+		ask_keys(a);
+	else if (a)
+		keeper_says(a, below(3));
+}
+
 static void random_wrong_result(void)
 {
 	struct asked *a = any_asked(below(2)), *other = any_asked(true);
@@ -59,7 +74,16 @@ static void random_wrong_result(void)
 
 static void random_pool_event(void)
 {
-	switch (below(6)) {
+	switch (below(8)) {
+	case 6:
+		if (below(2))
+			world->pool.full_for_keys = true;
+		else
+			there_is_room();
+		break;
+	case 7:
+		world->pool.kill_told = below(2);
+		break;
 	case 0:
 		if (any_pair())
 			pair_kill(any_pair());
@@ -109,7 +133,7 @@ static void random_event(bool short_timeouts)
 {
 	gint64 before;
 
-	switch (below(12)) {
+	switch (below(15)) {
 	case 0 ... 3:
 		random_asks(short_timeouts);
 		break;
@@ -124,6 +148,9 @@ static void random_event(bool short_timeouts)
 		break;
 	case 9:
 		random_kernel_event();
+		break;
+	case 10 ... 12:
+		random_keys();
 		break;
 	default:
 		before = g_get_monotonic_time();

@@ -212,6 +212,7 @@ static void adopt(struct monitor *m)
 	config_free(m->config);
 	m->config = TAKE_PTR(m->coming);
 	m->log->level = m->config->log_level;
+	requests_set_keyrings(m->requests, (const char *const *)m->config->keyrings);
 	netlink_set_debug(m->config->netlink_debug);
 	getrlimit(RLIMIT_NOFILE, &nofile);
 	asked = max = m->config->max_handshakes;
@@ -452,6 +453,13 @@ static void on_result(void *ctx, struct pair *pair, const struct hs_result *resu
 	requests_result(m->requests, pair, result);
 }
 
+static bool on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)
+{
+	struct monitor *m = ctx;
+
+	return requests_keys(m->requests, pair, msg);
+}
+
 static void on_died(void *ctx, struct pair *pair, const char *why)
 {
 	struct monitor *m = ctx;
@@ -468,6 +476,7 @@ static void on_writable(void *ctx)
 
 static const struct pool_callbacks callbacks = {
 	.result = on_result,
+	.keys = on_keys,
 	.died = on_died,
 	.writable = on_writable,
 	.reloaded = on_reloaded,

@@ -182,6 +182,13 @@ static bool handle(struct child *c, const struct wire_message *msg)
 			return false;
 		pool->callbacks->result(pool->ctx, c->pair, &msg->result);
 		return true;
+	case WIRE_ASK:
+		return c->kind == CHILD_WORKER && c->ready &&
+		       pool->callbacks->keys(pool->ctx, c->pair, msg);
+	case WIRE_KEY_LOADED:
+	case WIRE_REFUSED:
+		return c->kind == CHILD_KEEPER && c->ready &&
+		       pool->callbacks->keys(pool->ctx, c->pair, msg);
 	default:
 		return false;
 	}
@@ -220,8 +227,10 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 			c->io = sd_event_source_disable_unref(c->io);
 			break;
 		}
-		pair->heard = pool_now(pool);
-		pair->owing = false;
+		if (c->kind == CHILD_WORKER) {
+			pair->heard = pool_now(pool);
+			pair->owing = false;
+		}
 		if (r < 0 || stray >= 0 || !handle(c, &msg))
 			pair_end_by(c, "broke the protocol");
 	}
@@ -284,6 +293,8 @@ static struct child *first_to_fall(struct child *c, siginfo_t *si)
 
 void pair_read_last_words(struct pair *pair)
 {
+	/* An answer would find the end again, and read on from within, a level for each question. */
+	pair->ended = true;
 	for (unsigned int i = 0; i < N_CHILDREN; i++)
 		read_last_words(&pair->child[i]);
 }

@@ -37,6 +37,7 @@ struct pair {
 	bool owing;		/* the worker got a job and has not spoken since */
 	bool blocked;		/* the worker's channel is full */
 	bool starved;		/* no memory for a message; pool->retry clears it */
+	bool ended;		/* one of the two has: what they said before is read, no more said */
 	bool drain;		/* the worker is still to be told to drain */
 	bool dying;		/* killed; waits to be reaped */
 };

@@ -291,16 +291,16 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *ctx)
 	return 0;
 }
 
-/* @pair got no job, for the reason @r: sees to it that another try is made, or that it ends. */
-static void not_dispatched(struct pair *pair, int r)
+/* @child got no message, for the reason @r: sees to it that another try is made, or that it ends. */
+static void not_sent(struct child *child, int r)
 {
+	struct pair *pair = child->pair;
 	struct pool *pool = pair->gen->pool;
-	struct child *worker = &pair->child[CHILD_WORKER];
 
 	switch (r) {
 	case -EAGAIN:
 		pair->blocked = true;
-		sd_event_source_set_io_events(worker->io, EPOLLIN | EPOLLOUT);
+		sd_event_source_set_io_events(child->io, EPOLLIN | EPOLLOUT);
 		break;
 	case -ENOMEM:
 	case -ENOBUFS:
@@ -315,7 +315,7 @@ static void not_dispatched(struct pair *pair, int r)
 	default:
 		/* It died and we have not been told yet: another takes the job. */
 		pair_read_last_words(pair);
-		pair_end_by(worker, "does not take its work");
+		pair_end_by(child, "does not take its work");
 	}
 }
 
@@ -338,11 +338,31 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 		}
 		if (r == -EINVAL || r == -EMSGSIZE)
 			return r;
-		not_dispatched(pair, r);
+		not_sent(&pair->child[CHILD_WORKER], r);
 		if (!pair->dying && !pair->blocked && !pair->starved)
 			return -EAGAIN;
 	}
 	return -EAGAIN;
+}
+
+bool pool_can_tell(const struct pair *pair)
+{
+	return !pair->blocked && !pair->starved;
+}
+
+int pool_tell(struct pool *pool, struct pair *pair, enum pool_receiver who,
+	      const struct wire_message *msg, int fd)
+{
+	struct child *child = &pair->child[who == POOL_WORKER ? CHILD_WORKER : CHILD_KEEPER];
+	int r;
+
+	if (pair->dying || pair->ended)
+		return -EPIPE;
+	r = channel_send(child->channel, msg, fd);
+	if (r == 0 || r == -EINVAL || r == -EMSGSIZE)
+		return r;
+	not_sent(child, r);
+	return pair->dying ? -EPIPE : -EAGAIN;
 }
 
 void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel)

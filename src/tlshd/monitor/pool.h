@@ -10,6 +10,7 @@
 #ifndef TLSHD_MONITOR_POOL_H
 #define TLSHD_MONITOR_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
@@ -17,6 +18,7 @@
 #include "common/cleanup.h"
 #include "common/handshake.h"
 #include "common/log.h"
+#include "common/wire.h"
 #include "tlshd/monitor/config.h"
 #include "tlshd/monitor/material.h"
 
@@ -26,6 +28,12 @@ struct pair;	/* a worker and its keeper */
 struct pool_callbacks {
 	/* A worker reports; @result->id is not checked yet. */
 	void (*result)(void *ctx, struct pair *pair, const struct hs_result *result);
+	/*
+	 * A worker asks for keys (WIRE_ASK), or a keeper has loaded those of a job
+	 * or not (WIRE_KEY_LOADED, WIRE_REFUSED). Its job is not checked yet.
+	 * Returns false when the message must not be, which ends the pair.
+	 */
+	bool (*keys)(void *ctx, struct pair *pair, const struct wire_message *msg);
 	/* @pair is gone; what it was given will not be answered. @why: for a person. */
 	void (*died)(void *ctx, struct pair *pair, const char *why);
 	/* A pair can take a job again. */
@@ -66,6 +74,23 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 
 /* The job @id of @pair has been answered: the pair forgets it. @cancel: tell the worker to stop. */
 void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel);
+
+enum pool_receiver {
+	POOL_WORKER,
+	POOL_KEEPER,
+};
+
+/*
+ * Sends @msg, and a duplicate of @fd (-1: none), about a job of @pair. Returns 0;
+ * -EAGAIN when that process cannot take it now (`writable' will be called);
+ * another negative errno when the pair has ended, or is about to: `died' has been
+ * called or will be.
+ */
+int pool_tell(struct pool *pool, struct pair *pair, enum pool_receiver who,
+	      const struct wire_message *msg, int fd);
+
+/* Is there a point in pool_tell() now? False until `writable' is called. */
+bool pool_can_tell(const struct pair *pair);
 
 /*
  * A job of @pair passed its deadline without a word of the worker, which keeps

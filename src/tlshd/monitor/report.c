@@ -32,6 +32,17 @@ static int severity(enum hs_outcome outcome)
 	}
 }
 
+/* The pre-shared key that was used, if one was. */
+static void describe_key(const struct report *r, char *buf, size_t size)
+{
+	char identity[HS_PSK_IDENTITY_MAX];
+
+	if (r->key && r->psk_identity)
+		snprintf(buf, size, ", identity \"%s\", key 0x%08x",
+			 text_quote(identity, sizeof(identity), r->psk_identity,
+				    strlen(r->psk_identity)), (unsigned int)r->key);
+}
+
 /* What succeeded: "x509, TLS 1.3, AES-128-GCM, X25519, peer "CN=..." matched DNS:... ". */
 static void describe_success(const struct report *r, char *buf, size_t size)
 {
@@ -46,13 +57,25 @@ static void describe_success(const struct report *r, char *buf, size_t size)
 			 res->matched[0] ? " matched " : "", res->matched);
 	else if (r->auth != HS_AUTH_PSK)
 		snprintf(buf + n, size - n, ", no %s certificate", side);
+	else
+		describe_key(r, buf + n, size - n);
+}
+
+/* Why not; for an administrator of two hosts also with which key, where there was one. */
+static void describe_failure(const struct report *r, char *buf, size_t size)
+{
+	int n = snprintf(buf, size, "%s (%s)", r->result->reason,
+			 hs_outcome_name(r->result->outcome));
+
+	if (n >= 0 && (size_t)n < size)
+		describe_key(r, buf + n, size - n);
 }
 
 void report_handshake(const struct log *log, const struct report *r)
 {
 	const struct hs_result *res = r->result;
 	bool ok = res->outcome == HS_OK;
-	char name[4 * HS_NAME_MAX], status[16], duration[24], what[LOG_TEXT_MAX];
+	char name[4 * HS_NAME_MAX], status[16], duration[24], key[16], what[LOG_TEXT_MAX];
 	const struct log_field fields[] = {
 		{ "TLSHD_ROLE", hs_role_name(r->role) },
 		{ "TLSHD_AUTH", hs_auth_name(r->auth) },
@@ -66,16 +89,19 @@ void report_handshake(const struct log *log, const struct report *r)
 		{ "TLSHD_GROUP", res->group[0] ? res->group : NULL },
 		{ "TLSHD_SUBJECT", res->subject[0] ? res->subject : NULL },
 		{ "TLSHD_MATCHED", res->matched[0] ? res->matched : NULL },
+		{ "TLSHD_PSK_IDENTITY", r->psk_identity && r->psk_identity[0] ? r->psk_identity : NULL },
+		{ "TLSHD_KEY", r->key ? key : NULL },
 		{ "TLSHD_REASON", res->reason[0] ? res->reason : NULL },
 	};
 
 	snprintf(status, sizeof(status), "%u", r->status);
+	snprintf(key, sizeof(key), "0x%08x", (unsigned int)r->key);
 	snprintf(duration, sizeof(duration), "%" PRIu64, r->duration_us);
 	text_quote(name, sizeof(name), r->peername, strlen(r->peername));
 	if (ok)
 		describe_success(r, what, sizeof(what));
 	else
-		snprintf(what, sizeof(what), "%s (%s)", res->reason, hs_outcome_name(res->outcome));
+		describe_failure(r, what, sizeof(what));
 	log_fields(log, severity(res->outcome), fields, ARRAY_SIZE(fields),
 		   "%s handshake with %s%s%s%s, %s, %s: %s; %" PRIu64 ".%" PRIu64 " ms",
 		   hs_role_name(r->role), r->peer, name[0] ? " (" : "", name, name[0] ? ")" : "",

@@ -15,6 +15,8 @@ struct report {
 	const char *peername;	/* what the consumer asked for; "" = nothing */
 	uint64_t duration_us;	/* from ACCEPT to DONE */
 	unsigned int status;	/* what DONE carried */
+	const char *psk_identity;	/* a PSK's; NULL or "": not known */
+	int32_t key;		/* serial of the PSK that was used; 0: none */
 	const struct hs_result *result;
 };
 

@@ -13,12 +13,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <keyutils.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tlshd/monitor/keyring.h"
+#include "tlshd/monitor/keys.h"
 #include "tlshd/monitor/report.h"
+#include "tlshd/monitor/request-private.h"
 
 #define SLOT_BITS 16
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
@@ -44,33 +46,6 @@
 #define PEER_VERIFIED 1
 
 static_assert(REQUESTS_MAX <= SLOT_MASK, "a slot does not fit its bits");
-
-struct request {
-	struct requests *table;
-	struct request *next_waiting;	/* not given to a worker yet; oldest first */
-	uint64_t id;
-	struct netlink_request nl;
-	struct pair *pair;		/* who works on it; NULL: waiting, or answered by its worker */
-	uint64_t accepted;		/* CLOCK_MONOTONIC, us */
-	uint32_t timeout_ms;
-	sd_event_source *timer;		/* the deadline; with delay_done the wait before DONE */
-	struct hs_result *delayed;	/* the result that waits for delay_done */
-	char peer[HS_ADDR_MAX];
-};
-
-struct requests {
-	sd_event *event;
-	const struct log *log;
-	struct netlink *netlink;
-	struct pool *pool;
-	struct request *slots[REQUESTS_MAX];
-	struct request *waiting, **waiting_end;
-	sd_event_source *resume;	/* ACCEPT again: there was no room or no memory before */
-	unsigned int count, max, delay_done;
-	unsigned int next_slot;
-	uint64_t serial;
-	uint64_t n_ok, n_failed;
-};
 
 static uint64_t now(const struct requests *t)
 {
@@ -131,6 +106,11 @@ void requests_set_pool(struct requests *t, struct pool *pool)
 	t->pool = pool;
 }
 
+void requests_set_keyrings(struct requests *t, const char *const *keyrings)
+{
+	t->keyrings = keyrings;
+}
+
 void requests_set_limits(struct requests *t, unsigned int max, unsigned int delay_done)
 {
 	t->max = max < REQUESTS_MAX ? max : REQUESTS_MAX;
@@ -151,7 +131,7 @@ void requests_totals(const struct requests *t, uint64_t *ret_ok, uint64_t *ret_f
 	*ret_failed = t->n_failed;
 }
 
-static struct request *find(const struct requests *t, uint64_t id)
+struct request *request_find(const struct requests *t, uint64_t id)
 {
 	unsigned int slot = id & SLOT_MASK;
 	struct request *req = slot < REQUESTS_MAX ? t->slots[slot] : NULL;
@@ -173,19 +153,13 @@ static void unlink_waiting(struct request *req)
 }
 
 /*
- * ACCEPT linked the request's keyring into our process keyring. Another
- * request may use the same one: the last takes the link away.
+ * ACCEPT links the keyring of an authenticated request into our process
+ * keyring, and before Linux 6.17 does not tell which. So all links go when no
+ * such request is left; until then each keyring has one link at most.
  */
-static void unlink_keyring(struct requests *t, int32_t keyring)
+static bool may_link(const struct request *req)
 {
-	if (!keyring)
-		return;
-	for (unsigned int i = 0; i < REQUESTS_MAX; i++) {
-		if (t->slots[i] && t->slots[i]->nl.keyring == keyring)
-			return;
-	}
-	if (keyctl_unlink(keyring, KEY_SPEC_PROCESS_KEYRING) < 0 && errno != ENOENT)
-		log_debug(t->log, "keyring %d: cannot be unlinked: %s", keyring, strerror(errno));
+	return req->nl.auth != HS_AUTH_UNAUTH;
 }
 
 static void send_done(struct request *req, unsigned int status, uint32_t remote_auth)
@@ -201,19 +175,41 @@ static void send_done(struct request *req, unsigned int status, uint32_t remote_
 			  strerror(-r));
 }
 
+/* @pair, which had it, forgets the job. */
+static void give_back(struct request *req, struct pair *pair, bool cancel)
+{
+	struct pool *pool = req->table->pool;
+	struct wire_message forget = { .type = WIRE_CANCEL, .cancel = req->id };
+
+	pool_forget(pool, pair, req->id, cancel);
+	/* A keeper forgets a key once it has signed with it, but there may have been no signature. */
+	if (req->certificate_fd >= 0)
+		pool_tell(pool, pair, POOL_KEEPER, &forget, -1);
+}
+
+/* Who the peer is, for the consumer: the key that proved it, or just that it was proved. */
+static uint32_t remote_auth(const struct request *req, const struct hs_result *result)
+{
+	if (result->outcome != HS_OK)
+		return 0;
+	if (req->nl.auth == HS_AUTH_PSK)
+		return (uint32_t)req->key;
+	return req->nl.auth == HS_AUTH_X509 && result->peer_verified ? PEER_VERIFIED : 0;
+}
+
 /* The one end of every request. @result's id is not looked at. */
 static void complete(struct request *req, const struct hs_result *result)
 {
 	struct requests *t = req->table;
+	struct pair *pair = req->pair;
 	unsigned int status = hs_outcome_errno(result->outcome);
-	bool verified = result->outcome == HS_OK && result->peer_verified &&
-			req->nl.auth == HS_AUTH_X509;
 	struct report report = {
 		.role = req->nl.role, .auth = req->nl.auth, .peer = req->peer,
 		.peername = req->nl.peername, .status = status, .result = result,
+		.psk_identity = req->identity, .key = req->key,
 	};
 
-	send_done(req, status, verified ? PEER_VERIFIED : 0);
+	send_done(req, status, remote_auth(req, result));
 	report.duration_us = now(t) - req->accepted;
 	report_handshake(t->log, &report);
 	if (result->outcome == HS_OK)
@@ -221,23 +217,25 @@ static void complete(struct request *req, const struct hs_result *result)
 	else
 		t->n_failed++;
 
-	if (req->pair)
-		pool_forget(t->pool, req->pair, req->id, result->id != req->id);
+	/* Not ours any more: telling it may end it, which ends what it has. */
+	req->pair = NULL;
+	if (pair)
+		give_back(req, pair, result->id != req->id);
 	else
 		unlink_waiting(req);
+	request_free_keys(req);
 	sd_event_source_disable_unref(req->timer);
 	fd_close(req->nl.fd);
 	t->slots[req->id & SLOT_MASK] = NULL;
 	if (t->count-- == t->max)
 		resume(t, 0);
-	unlink_keyring(t, req->nl.keyring);
+	if (may_link(req) && --t->n_linked == 0)
+		keyring_drop_links();
 	free(req->delayed);
 	free(req);
 }
 
-/* Ends a request for a reason of ours. */
-__attribute__((format(printf, 3, 4)))
-static void fail(struct request *req, enum hs_outcome outcome, const char *fmt, ...)
+void request_fail(struct request *req, enum hs_outcome outcome, const char *fmt, ...)
 {
 	struct hs_result result = { .outcome = outcome };
 	va_list ap;
@@ -265,10 +263,10 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 	if (req->delayed) {
 		complete_delayed(req);
 	} else if (pair) {
-		fail(req, HS_TIMEOUT, "no answer from the worker within %u ms", req->timeout_ms);
+		request_fail(req, HS_TIMEOUT, "no answer from the worker within %u ms", req->timeout_ms);
 		pool_overdue(pool, pair);
 	} else {
-		fail(req, HS_TIMEOUT, "no worker was free within %u ms", req->timeout_ms);
+		request_fail(req, HS_TIMEOUT, "no worker was free within %u ms", req->timeout_ms);
 	}
 	return 0;
 }
@@ -294,16 +292,13 @@ static unsigned int free_slot(struct requests *t)
 	return t->next_slot;
 }
 
-/* What this version cannot do, whatever is configured; NULL: nothing. */
+/* What cannot be served, whatever is configured; NULL: nothing. */
 static const char *refusal(const struct netlink_request *nl)
 {
 	if (nl->refusal)
 		return nl->refusal;
-	if (nl->auth == HS_AUTH_PSK)
-		return "pre-shared keys are not supported by this version";
-	/* Another identity in place of the one that was named would be a wrong one. */
-	if (nl->certificate || nl->private_key)
-		return "certificates from a keyring are not supported by this version; mount without cert_serial= and privkey_serial= to use the configured one";
+	if (nl->auth == HS_AUTH_PSK && nl->role == HS_CLIENT && !nl->n_peer_ids)
+		return "the kernel's request names no pre-shared key";
 	return NULL;
 }
 
@@ -315,16 +310,18 @@ static void admit(struct requests *t, struct request *req)
 	req->id = ++t->serial << SLOT_BITS | slot;
 	req->accepted = now(t);
 	req->timeout_ms = choose_timeout(&req->nl);
+	req->certificate_fd = -1;
 	report_peer(req->nl.fd, req->peer, sizeof(req->peer));
+	t->n_linked += may_link(req);
 	t->slots[slot] = req;
 	t->count++;
 	*t->waiting_end = req;
 	t->waiting_end = &req->next_waiting;
 
 	if (refusal(&req->nl))
-		fail(req, HS_UNSUPPORTED, "%s", refusal(&req->nl));
+		request_fail(req, HS_UNSUPPORTED, "%s", refusal(&req->nl));
 	else if (set_timer(req, (req->timeout_ms + BACKSTOP_MS) * USEC_PER_MSEC) < 0)
-		fail(req, HS_BUSY, "out of memory");
+		request_fail(req, HS_BUSY, "out of memory");
 }
 
 /* Takes one request. Returns netlink_accept()'s errors, or -ENOMEM with nothing taken. */
@@ -369,17 +366,19 @@ int requests_accept(struct requests *t)
 
 void requests_dispatch(struct requests *t)
 {
+	requests_answer_keys(t);
 	while (t->waiting) {
 		struct request *req = t->waiting;
 		uint64_t spent = (now(t) - req->accepted) / USEC_PER_MSEC;
 		struct hs_job job = {
 			.id = req->id, .role = req->nl.role, .auth = req->nl.auth,
+			.own_identity = req->nl.auth == HS_AUTH_X509 && keys_needed(&req->nl),
 		};
 		struct pair *pair;
 		int r;
 
 		if (spent >= req->timeout_ms) {
-			fail(req, HS_TIMEOUT, "no worker was free within %u ms", req->timeout_ms);
+			request_fail(req, HS_TIMEOUT, "no worker was free within %u ms", req->timeout_ms);
 			continue;
 		}
 		job.timeout_ms = req->timeout_ms - spent;
@@ -388,7 +387,7 @@ void requests_dispatch(struct requests *t)
 		if (r == -EAGAIN)
 			return;
 		if (r < 0) {
-			fail(req, HS_INTERNAL, "the job could not be handed over: %s", strerror(-r));
+			request_fail(req, HS_INTERNAL, "the job could not be handed over: %s", strerror(-r));
 			continue;
 		}
 		unlink_waiting(req);
@@ -400,23 +399,29 @@ void requests_dispatch(struct requests *t)
 static bool delay(struct request *req, const struct hs_result *result)
 {
 	struct requests *t = req->table;
+	struct pair *pair;
 
 	req->delayed = malloc(sizeof(*result));
 	if (!req->delayed || set_timer(req, t->delay_done * USEC_PER_SEC) < 0)
 		return false;
 	*req->delayed = *result;
-	pool_forget(t->pool, req->pair, req->id, false);
+	pair = req->pair;
 	req->pair = NULL;
+	give_back(req, pair, false);
 	return true;
 }
 
 void requests_result(struct requests *t, struct pair *pair, const struct hs_result *result)
 {
-	struct request *req = find(t, result->id);
+	struct request *req = request_find(t, result->id);
 
 	/* Answered before by deadline, or never this worker's: nothing to say. */
 	if (!req || req->pair != pair || req->delayed)
 		return;
+	if (result->outcome == HS_OK && !request_has_keys(req)) {
+		request_fail(req, HS_INTERNAL, "the worker reports success without the key it needs");
+		return;
+	}
 	if (t->delay_done && delay(req, result))
 		return;
 	complete(req, result);
@@ -426,7 +431,7 @@ void requests_pair_died(struct requests *t, struct pair *pair, const char *why)
 {
 	for (unsigned int i = 0; i < REQUESTS_MAX; i++) {
 		if (t->slots[i] && t->slots[i]->pair == pair)
-			fail(t->slots[i], HS_WORKER_DIED, "%s", why);
+			request_fail(t->slots[i], HS_WORKER_DIED, "%s", why);
 	}
 }
 
@@ -436,6 +441,6 @@ void requests_shutdown(struct requests *t)
 		if (t->slots[i] && t->slots[i]->delayed)
 			complete_delayed(t->slots[i]);
 		else if (t->slots[i])
-			fail(t->slots[i], HS_SHUTDOWN, "the daemon stops");
+			request_fail(t->slots[i], HS_SHUTDOWN, "the daemon stops");
 	}
 }

@@ -35,6 +35,9 @@ void requests_set_pool(struct requests *requests, struct pool *pool);
  */
 void requests_set_limits(struct requests *requests, unsigned int max, unsigned int delay_done);
 
+/* Names of keyrings where keys are looked for, NULL-terminated; borrowed until the next call. */
+void requests_set_keyrings(struct requests *requests, const char *const *keyrings);
+
 /*
  * ACCEPTs until nothing is queued or the limit is reached. Returns 0, or -EPERM
  * when this process may not ACCEPT at all. Any other fault is logged and the
@@ -42,8 +45,9 @@ void requests_set_limits(struct requests *requests, unsigned int max, unsigned i
  */
 int requests_accept(struct requests *requests);
 
-/* Of enum pool_callbacks. */
+/* Of struct pool_callbacks. */
 void requests_result(struct requests *requests, struct pair *pair, const struct hs_result *result);
+bool requests_keys(struct requests *requests, struct pair *pair, const struct wire_message *msg);
 void requests_pair_died(struct requests *requests, struct pair *pair, const char *why);
 void requests_dispatch(struct requests *requests);
 

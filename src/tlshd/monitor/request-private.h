@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What request.c (the life of a request) and request-keys.c (what its handshake
+ * asks for meanwhile) know of each other. Nobody else includes it.
+ */
+#ifndef TLSHD_MONITOR_REQUEST_PRIVATE_H
+#define TLSHD_MONITOR_REQUEST_PRIVATE_H
+
+#include "common/wire.h"
+#include "tlshd/monitor/request.h"
+
+/*
+ * Where a handshake is with the keys it asks for. The two _DUE states are those
+ * of a message for which there was no room yet.
+ */
+enum asking {
+	NOT_ASKED,
+	KEYS_DUE,		/* are to be read and sent: the PSK, or to the keeper */
+	AT_KEEPER,		/* it has the private key and is to say whether it is good */
+	CERTIFICATE_DUE,	/* it is: the worker is to be told */
+	REFUSAL_DUE,		/* it is not */
+	ANSWERED,
+};
+
+struct request {
+	struct requests *table;
+	struct request *next_waiting;	/* not given to a worker yet; oldest first */
+	uint64_t id;
+	struct netlink_request nl;
+	struct pair *pair;		/* who works on it; NULL: waiting, or answered by its worker */
+	uint64_t accepted;		/* CLOCK_MONOTONIC, us */
+	uint32_t timeout_ms;
+	sd_event_source *timer;		/* the deadline; with delay_done the wait before DONE */
+	struct hs_result *delayed;	/* the result that waits for delay_done */
+	enum asking asking;
+	char *identity;			/* of the PSK: what the client offered or we do; or NULL */
+	int32_t key;			/* the PSK it was given, 0: none */
+	int certificate_fd;		/* while the keeper has the private key; or -1 */
+	struct wire_refused *refused;	/* by the keeper */
+	char peer[HS_ADDR_MAX];
+};
+
+struct requests {
+	sd_event *event;
+	const struct log *log;
+	struct netlink *netlink;
+	struct pool *pool;
+	struct request *slots[REQUESTS_MAX];
+	struct request *waiting, **waiting_end;
+	sd_event_source *resume;	/* ACCEPT again: there was no room or no memory before */
+	const char *const *keyrings;
+	unsigned int count, max, delay_done;
+	unsigned int n_linked;		/* requests whose ACCEPT may have linked a keyring */
+	unsigned int n_due;		/* requests in a _DUE state */
+	unsigned int next_slot;
+	uint64_t serial;
+	uint64_t n_ok, n_failed;
+};
+
+/* request.c */
+
+/* NULL: none, or one that has been answered. */
+struct request *request_find(const struct requests *requests, uint64_t id);
+/* Ends a request for a reason of ours. */
+void request_fail(struct request *req, enum hs_outcome outcome, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* request-keys.c */
+
+/* Sends what there was no room for before. */
+void requests_answer_keys(struct requests *requests);
+/* Has its handshake got the keys without which it cannot succeed? */
+bool request_has_keys(const struct request *req);
+/* Releases what it holds about keys. */
+void request_free_keys(struct request *req);
+
+#endif
