@@ -61,18 +61,19 @@ tlshd_pid=
 
 # tlshd_config [KEY=VALUE...]: writes the configuration.  Keys: server, client (NAME of certificate
 # and key), server_trust, client_trust, server_crl, client_crl (NAME; client_* is what a client
-# uses); an empty value leaves the line out.  More lines by extra_client=, extra_server=.
+# uses), keyrings; an empty value leaves the line out.  More lines by extra_client=, extra_server=.
 # shellcheck disable=SC2154  # declared by name
 tlshd_config() {
 	local setting
 	local server=server client=client server_trust=ca client_trust=ca server_crl='' client_crl=''
-	local extra_server='' extra_client=''
+	local extra_server='' extra_client='' keyrings=''
 
 	for setting; do local "$setting"; done
 	path() { [[ -z $2 ]] || echo "x509.$1 = $PKI/$2"; }
 	{
 		echo "[debug]"
 		echo "loglevel = 0"
+		[[ -z $keyrings ]] || printf '[authenticate]\nkeyrings = %s\n' "$keyrings"
 		echo "[authenticate.client]"
 		path truststore "${client_trust:+$client_trust.pem}"
 		path crl "${client_crl:+$client_crl.pem}"
@@ -139,10 +140,13 @@ log_handshakes() {
 	done
 }
 
-# tlshd_start: with the configuration written before; its log follows what TLSHD_LOG has.
+# tlshd_start: with the configuration written before; its log follows what TLSHD_LOG has.  With
+# tlshd_session=NAME it has a session keyring of its own, as in its unit: root's is not in there.
+# shellcheck disable=SC2086  # no words or three
 tlshd_start() {
 	log_mark
-	nice -n -20 tlshd -s -c "$TLSHD_CONF" >>"$TLSHD_LOG" 2>&1 </dev/null &
+	nice -n -20 ${tlshd_session:+keyctl session $tlshd_session} tlshd -s -c "$TLSHD_CONF" \
+		>>"$TLSHD_LOG" 2>&1 </dev/null &
 	tlshd_pid=$!
 	wait_for 60 tlshd_is_ready && kill -0 "$tlshd_pid" 2>/dev/null && return
 	echo "tlshd did not become ready:"
@@ -222,9 +226,10 @@ nfs_export() {
 		"xprtsec ${#modes[@]} ${modes[*]}" >/proc/net/rpc/nfsd.export/channel
 }
 
-# nfs_options MODE ADDRESS
+# nfs_options MODE ADDRESS: and whatever the variable mount_options has
 nfs_options() {
-	echo "vers=4.2,addr=$2,clientaddr=$2,xprtsec=$1,sec=sys,soft,timeo=${mount_timeo:-100},retrans=1"
+	echo "vers=4.2,addr=$2,clientaddr=$2,xprtsec=$1,sec=sys,soft,timeo=${mount_timeo:-100},\
+retrans=1${mount_options:+,$mount_options}"
 }
 
 # nfs_source NAME: an IPv6 address stands in brackets
