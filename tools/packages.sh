@@ -16,7 +16,8 @@ PACKAGES_MODULE=(make gcc-12 libelf1)
 
 # what is used in the guest
 PACKAGES_NFS=(openssl tcpdump iproute2 keyutils perl-base python3)
-PACKAGES_INTEROP=(openssl gnutls-bin iproute2)
+PACKAGES_NVME=(tcpdump iproute2 keyutils perl-base)
+PACKAGES_INTEROP=(openssl gnutls-bin iproute2 keyutils)
 PACKAGES_SYSTEMD=(systemd openssl iproute2)
 
 # unit tests and style checks
