@@ -3,14 +3,18 @@
 # Its variables are set and used by guest-lib.sh and interop-guest; files are read while they grow.
 # shellcheck disable=SC2034,SC2154,SC2094
 #
-# For tests/vm/interop-guest: hsnc, its peers, and what can be seen of a connection.  To be sourced
-# after guest-lib.sh.
+# For tests/vm/interop-guest and psk-guest: hsnc, its peers, and what can be seen of a connection.
+# To be sourced after guest-lib.sh.
 #
 # Under emulation to start any program takes 50 to 150 ms, more than a handshake.  Therefore what
 # bash can do itself it does here: waiting, comparing, reading the log.
 
 LIMIT=60                                # seconds no single check may need
 port=20000                              # below those the kernel chooses
+
+# What hsnc asks for.
+client_asks=(--auth unauth --peername nfs.test)
+server_asks=(--auth x509)
 
 # shellcheck disable=SC2034  # by name
 nothing=''
@@ -21,6 +25,9 @@ declare -A OPENSSL_CIPHER=([AES-128-GCM]=TLS_AES_128_GCM_SHA256 [AES-256-GCM]=TL
 
 # to load the system's authorities takes openssl a second
 no_ca=(-no-CAfile -no-CApath -no-CAstore)
+
+# for other options of the peers that are servers, in place of certificate and key
+openssl_server_keys=() gnutls_server_keys=()
 
 gnutls_cipher() { echo "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+$1"; }
 
@@ -45,6 +52,43 @@ interop_data() {
 	mkfifo to-hsnc from-hsnc
 }
 
+# ---- a script from its start to its end -------------------------------------------------------
+
+# interop_prepare NAME: certificates, modules, and a directory to work in
+interop_prepare() {
+	pki_take "$VM_SHARE/pki.tar" || return
+	modprobe -a tls gcm ccm ctr ghash-generic chacha20poly1305 aesni_intel || return
+	[[ -n $HS_CONSUMER_KO ]] || { echo "the module hs_consumer could not be built"; return 1; }
+	insmod "$HS_CONSUMER_KO" || return
+	mkdir -p "$WORK/$1"
+	cd "$WORK/$1" && interop_data
+}
+
+# interop_start: the daemon, with its configuration written before
+interop_start() {
+	interop_watch
+	tlshd_start
+}
+
+# interop_sections NAME...: all checks, and the end
+interop_sections() {
+	local section start now status=0 taint
+
+	for section; do
+		now_ms
+		start=$now
+		"section_$section"
+		now_ms
+		diag "section $section took $((now - start)) ms"
+	done
+	check "the daemon still runs" kill -0 "$tlshd_pid"
+	tlshd_stop || status=$?
+	is "the daemon's status at its end" "$status" 0
+	read -r taint </proc/sys/kernel/tainted
+	is "the kernel neither warned nor oopsed" $((taint & (128 | 512))) 0
+	tap_end
+}
+
 # ---- checks -----------------------------------------------------------------------------------
 
 # Each check writes to `beat`.
@@ -54,7 +98,8 @@ interop_watch() {
 	watchdog &
 }
 
-# If a check hangs, its programs end, and it fails.
+# If a check hangs, its programs end, and it fails.  Those of this session: the guest's first
+# process and what carries our output are busybox, too.
 watchdog() {
 	local status
 
@@ -62,7 +107,8 @@ watchdog() {
 		status=0
 		read -r -t "$LIMIT" -u "$beat" || status=$?
 		((status <= 128)) ||
-			pkill -x 'hsnc|openssl|gnutls-cli|gnutls-serv|flight-peer|socket-state|busybox'
+			pkill -s 0 -x \
+				'hsnc|openssl|gnutls-cli|gnutls-serv|flight-peer|socket-state|busybox'
 	done
 }
 
@@ -128,16 +174,23 @@ peer_stop_after() {
 
 # openssl_server OPTIONS...: as $server_cert, on the next port; sends each line back, reversed.
 openssl_server() {
+	local keys=("${openssl_server_keys[@]}")
+
+	((${#keys[@]})) || keys=(-cert "$PKI/${server_cert:-server}.pem"
+				 -key "$PKI/${server_cert:-server}.key")
 	next_port
 	peer_start openssl s_server -accept "${listen_on:-127.0.0.1}:$port" -rev "${no_ca[@]}" \
-		-cert "$PKI/${server_cert:-server}.pem" -key "$PKI/${server_cert:-server}.key" "$@"
+		"${keys[@]}" "$@"
 }
 
 # gnutls_server OPTIONS...: the same, sends everything back as it is.
 gnutls_server() {
+	local keys=("${gnutls_server_keys[@]}")
+
+	((${#keys[@]})) || keys=(--x509certfile "$PKI/${server_cert:-server}.pem"
+				 --x509keyfile "$PKI/${server_cert:-server}.key")
 	next_port
-	peer_start gnutls-serv -p "$port" --echo --x509certfile "$PKI/${server_cert:-server}.pem" \
-		--x509keyfile "$PKI/${server_cert:-server}.key" "$@"
+	peer_start gnutls-serv -p "$port" --echo "${keys[@]}" "$@"
 }
 
 # ---- hsnc -------------------------------------------------------------------------------------
@@ -157,7 +210,7 @@ server() {
 
 	wanted=${!wanted} answer=${!answer}
 	# shellcheck disable=SC2086  # no word or one
-	hsnc -l "${listen_on:-127.0.0.1}" "$port" --auth x509 ${hsnc_flag:-} \
+	hsnc -l "${listen_on:-127.0.0.1}" "$port" "${server_asks[@]}" ${hsnc_flag:-} \
 		<to-hsnc >from-hsnc 2>hsnc &
 	hsnc=$!
 	exec {to}>to-hsnc {from}<from-hsnc
@@ -194,6 +247,9 @@ explain() {
 	return 1
 }
 
+# hsnc's status for the errno of a handshake
+errno_is() { status_is $(($1 < 120 ? $1 : 121)) && hsnc_said "hsnc: status=-$1 "; }
+
 status_is() { [[ $hsnc_status == "$1" ]] || explain "hsnc's status is $hsnc_status, not $1"; }
 
 # got_is NAME: hsnc's standard output was the variable's value; received_is: the client's
@@ -217,4 +273,37 @@ has_said() {
 ktls_is() { hsnc_said "hsnc: ktls=1\.3 tx=$1 rx=$1"$'\n'; }
 
 # refused ERRNO REGEX: the handshake failed so, for this reason, and no data came.
-refused() { status_is "$1" && logged "$2" && got_is nothing; }
+refused() { errno_is "$1" && logged "$2" && got_is nothing; }
+
+# ---- handshakes that fail -----------------------------------------------------------------------
+
+# client_refuses ERRNO REGEX PEER-REGEX: the peer listens, and sees our alert
+client_refuses() {
+	client 127.0.0.1 "$port" "${client_asks[@]}" --timeout 8000
+	peer_stop_after "$3"
+	refused "$1" "$2" && peer_said "$3"
+}
+
+# server_refuses ERRNO REGEX PEER-REGEX COMMAND...: the client sends nothing, since to end a
+# connection with something unread resets it, and the client may not see the alert.
+server_refuses() {
+	local errno=$1 regex=$2 peer_regex=$3 input=nothing reply=nothing
+	shift 3
+
+	log_mark
+	server "$@" || return
+	refused "$errno" "$regex" && peer_said "$peer_regex" && hsnc_said ' remote-id=0 ' &&
+		received_is nothing
+}
+
+# raw_client TEXT ERRNO REGEX: the client writes that, and ends
+# shellcheck disable=SC2317  # called by server
+raw_client() {
+	local input=nothing reply=nothing
+	write_raw() {
+		local socket
+		exec {socket}<>"/dev/tcp/127.0.0.1/$port" && printf %b "$1" >&"$socket"
+	}
+	log_mark
+	server write_raw "$1" && refused "$2" "$3"
+}
