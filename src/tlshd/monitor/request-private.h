@@ -10,8 +10,8 @@
 #include "tlshd/monitor/request.h"
 
 /*
- * Where a handshake is with the keys it asks for. The two _DUE states are those
- * of a message for which there was no room yet.
+ * Where a handshake is with the keys it asks for. The _DUE states are those of
+ * a message that is still to be sent, where there was no room for it.
  */
 enum asking {
 	NOT_ASKED,
