@@ -13,7 +13,7 @@
 /* Nobody's: the test may run where .nvme is in use. */
 #define IDENTITY "NVMe0R01 nqn.2014-08.org.nvmexpress:uuid:00000000-0000-0000-0000-00007e570001 nqn.test"
 
-static const uint8_t bytes[32] = "between the two of them, for now";
+static const char bytes[] = "between the two of them, for now";	/* 32 and a NUL */
 
 struct fixture {
 	int32_t ring;
@@ -23,7 +23,7 @@ struct fixture {
 
 static int32_t add_psk(const struct fixture *f, const char *identity)
 {
-	int32_t key = add_key("psk", identity, bytes, sizeof(bytes), f->ring);
+	int32_t key = add_key("psk", identity, bytes, sizeof(bytes) - 1, f->ring);
 
 	g_assert_no_errno(key);
 	return key;
@@ -58,7 +58,7 @@ static void assert_psk(const struct fixture *f, int32_t serial, const char *iden
 {
 	g_assert_cmpint(f->psk.serial, ==, serial);
 	g_assert_cmpstr(f->psk.identity, ==, identity);
-	g_assert_cmpmem(f->psk.key->data, f->psk.key->len, bytes, sizeof(bytes));
+	g_assert_cmpmem(f->psk.key->data, f->psk.key->len, bytes, sizeof(bytes) - 1);
 	g_assert_cmpuint(count_links(), ==, 0);
 }
 
