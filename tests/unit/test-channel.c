@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -10,24 +9,13 @@
 
 #include "common/channel.h"
 #include "common/cleanup.h"
+#include "fds.h"
 
 struct fixture {
 	int ends[2];
 	int file;	/* a memfd to be sent */
 	unsigned int n_fds;
 };
-
-static unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	g_assert_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static void set_up(struct fixture *f, gconstpointer unused)
 {

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -9,24 +8,13 @@
 #include "common/channel.h"
 #include "common/child.h"
 #include "common/cleanup.h"
+#include "fds.h"
 
 struct fixture {
 	int monitor, child;	/* the two ends */
 	unsigned int n_fds;
 	struct child_files files;
 };
-
-static unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	g_assert_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static void set_up(struct fixture *f, gconstpointer unused)
 {

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -11,6 +10,7 @@
 #include "common/channel.h"
 #include "common/child.h"
 #include "tlshd/monitor/material.h"
+#include "fds.h"
 
 #define CONFIG "[authenticate.client]\n"			\
 	       "x509.truststore=@/ca.pem\n"			\
@@ -38,18 +38,6 @@ struct fixture {
 	char reason[1024];
 	unsigned int n_fds;
 };
-
-static unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	g_assert_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static char *path_of(struct fixture *f, const char *name)
 {
