@@ -33,6 +33,18 @@ handshakes_count() {
 	log_handshakes server
 	servers=${#handshake_lines[@]}
 }
+# refusals NAME N: as many of both, N or more: a client is done before the server refuses, and when
+# it had sent a request by then, SunRPC connects once more.
+refusals() {
+	local name="$1: log lines of client and server: $2 of each, at most twice as many"
+	local clients servers
+
+	wait_for 15 handshakes_are_there "$2" "$2"
+	pause 0.3
+	handshakes_count
+	if ((clients == servers && clients >= $2 && clients <= 2 * $2)); then pass "$name"
+	else fail "$name" "$clients and $servers"$'\n'"$(log_new)"; fi
+}
 handshakes_are_there() { handshakes_count; ((clients >= $1 && servers >= $2)); }
 
 # logged NAME ROLE REGEX: the line of that side comes, and says so behind "client handshake with".
