@@ -33,11 +33,16 @@ static int drop_capabilities(void)
 	return syscall(SYS_capset, &head, none);
 }
 
+/*
+ * Where the unit has it taken back at fork (CPUSchedulingResetOnFork=) there is nothing to do, and
+ * its filter would not let us.
+ */
 static int normal_priority(void)
 {
 	struct sched_param param = { 0 };
 
-	if (sched_setscheduler(0, SCHED_OTHER, &param) < 0)
+	if (sched_getscheduler(0) != SCHED_OTHER &&
+	    sched_setscheduler(0, SCHED_OTHER, &param) < 0)
 		return -1;
 	errno = 0;
 	if (getpriority(PRIO_PROCESS, 0) < 0 && !errno)

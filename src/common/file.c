@@ -79,7 +79,7 @@ static const char *open_hint(int error)
 	case ENOENT:
 		return "; check the name, and where a symbolic link points";
 	case EACCES:
-		return "; this process may not read it: check its mode and its directories'";
+		return "; this process may not read it: check its mode and its directories' (a file of another user: tlshd(8), Confinement)";
 	case ENXIO:
 		return "; it is a socket or a device, name a regular file";
 	case ELOOP:

@@ -13,6 +13,7 @@
 #include "common/demote.h"
 #include "tlshd/keeper/keeper.h"
 #include "tlshd/monitor/monitor.h"
+#include "tlshd/monitor/probe.h"
 #include "tlshd/worker/worker.h"
 
 static void usage(FILE *out)
@@ -26,6 +27,8 @@ static void usage(FILE *out)
 		"  -s, --stderr        write messages to standard error instead of the journal\n"
 		"  -t, --test-config   load the configuration and all it names, say whether it is\n"
 		"                      right, and exit\n"
+		"  -p, --probe[=FILE]  load the kernel's TLS modules, say what this kernel can do (and write\n"
+		"                      it to FILE, for a daemon that may not try), and exit\n"
 		"  -w, --wait          where the kernel has no handshake upcall, wait for it instead\n"
 		"                      of exiting with status %d\n"
 		"  -h, --help          print this and exit\n"
@@ -71,6 +74,7 @@ int main(int argc, char **argv)
 		{ "config", required_argument, NULL, 'c' },
 		{ "stderr", no_argument, NULL, 's' },
 		{ "test-config", no_argument, NULL, 't' },
+		{ "probe", optional_argument, NULL, 'p' },
 		{ "wait", no_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -86,7 +90,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strncmp(argv[1], "--role=", 7))
 		return child(argc, argv);
-	while ((c = getopt_long(argc, argv, "c:stwhv", options, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, "c:stp::whv", options, NULL)) >= 0) {
 		switch (c) {
 		case 'c':
 			mo.config_path = optarg;
@@ -98,6 +102,8 @@ int main(int argc, char **argv)
 			mo.test_config = true;
 			log.sink = log_sink_stderr;
 			break;
+		case 'p':
+			return probe_main(optarg, &log);
 		case 'w':
 			mo.wait = true;
 			break;

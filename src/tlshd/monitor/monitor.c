@@ -22,6 +22,8 @@
 #include "tlshd/monitor/material.h"
 #include "tlshd/monitor/netlink.h"
 #include "tlshd/monitor/pool.h"
+#include "tlshd/monitor/privileges.h"
+#include "tlshd/monitor/probe.h"
 #include "tlshd/monitor/request.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -105,7 +107,7 @@ static int join(struct monitor *m)
 	}
 	m->joined = joined == NETLINK_JOINED;
 	/* It came while we waited: what the start could not do, load the kernel's TLS, is due now. */
-	if (m->joined && m->extend && ktls_probe(&ciphers) == 0 && !ciphers)
+	if (m->joined && m->extend && probe_ciphers(&ciphers) == 0 && !ciphers)
 		log_error(m->log, NO_KTLS);
 	/* Nothing to say where it was said before. */
 	if (m->joined || (!had && (m->extend || m->serving)))
@@ -140,13 +142,13 @@ static int on_netlink(sd_event_source *source, int fd, uint32_t revents, void *c
  * Which ciphers the kernel can do. This also loads the modules, once, here,
  * where a handshake does not wait for it.
  */
-static int probe_ciphers(struct monitor *m, uint32_t *ret)
+static int learn_ciphers(struct monitor *m, uint32_t *ret)
 {
 	uint32_t mask = 0;
-	int r = ktls_probe(&mask);
+	int r = probe_ciphers(&mask);
 
 	if (r < 0) {
-		log_warn(m->log, "cannot try the kernel's TLS on the loopback interface (%s): assuming that it has every cipher",
+		log_warn(m->log, "cannot find out what the kernel's TLS can do (%s): assuming that it has every cipher",
 			 strerror(-r));
 		*ret = ALL_CIPHERS;
 		return EX_OK;
@@ -387,7 +389,7 @@ static int setup_kernel(struct monitor *m, const struct config *config, uint32_t
 	sd_event_source_set_floating(source, true);
 	sd_event_source_unref(source);
 	status = join(m);
-	return status == EX_OK ? probe_ciphers(m, ret_ciphers) : status;
+	return status == EX_OK ? learn_ciphers(m, ret_ciphers) : status;
 }
 
 /* Returns an exit status, EX_OK to go on. */
@@ -418,6 +420,7 @@ static int setup(struct monitor *m)
 {
 	CLEANUP(loaded_clear) struct loaded loaded = { 0 };
 	char reason[LOG_TEXT_MAX];
+	const char *step;
 	uint32_t ciphers;
 	int r, status;
 
@@ -430,6 +433,13 @@ static int setup(struct monitor *m)
 	if (geteuid() != 0) {
 		log_error(m->log, "tlshd must be started as root: the kernel gives handshakes to CAP_NET_ADMIN only");
 		return EX_NOPERM;
+	}
+	/* Limits while there is the right to raise them; then the memory, for which they count. */
+	secret_raise_limit();
+	r = privileges_reduce(&step);
+	if (r < 0) {
+		log_error(m->log, "cannot give up privileges: %s: %s", step, strerror(-r));
+		return EX_OSERR;
 	}
 	/* Keys of requests pass through here, also through buffers that are not theirs alone. */
 	r = secret_lock_all();

@@ -59,6 +59,20 @@ int netlink_open(struct netlink **ret, const struct log *log)
 	return 0;
 }
 
+int netlink_family_exists(void)
+{
+	CLEANUP(netlink_free_sock) struct nl_sock *resolver = NULL;
+	int r = netlink_connect(&resolver);
+
+	if (r < 0)
+		return r;
+	r = genl_ctrl_resolve(resolver, HANDSHAKE_FAMILY_NAME);
+	if (r >= 0)
+		return 1;
+	r = netlink_errno(r);
+	return r == -ENOENT ? 0 : r;
+}
+
 void netlink_close(struct netlink *nl)
 {
 	if (!nl)

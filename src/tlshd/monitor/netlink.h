@@ -34,6 +34,9 @@ struct netlink_request {
 	const char *refusal;	/* static text: why it cannot be served whatever is configured; or NULL */
 };
 
+/* Has this kernel the handshake upcall? Joins nothing. Returns 1, 0 or a negative errno. */
+int netlink_family_exists(void);
+
 /* Opens both sockets. Returns 0 or a negative errno. @log is borrowed. */
 int netlink_open(struct netlink **ret, const struct log *log);
 /* The library's own debug level, 0 to 7, of the whole process; it writes to standard error. */
