@@ -57,6 +57,12 @@ static const struct {
 };
 _Static_assert(ARRAY_SIZE(outcomes) == HS_N_OUTCOMES, "an outcome without name and errno");
 
+bool hs_may_sign(enum hs_role role, enum hs_auth auth)
+{
+	/* A key names both sides; else a server has a certificate, whatever it asks of the client. */
+	return auth != HS_AUTH_PSK && (role == HS_SERVER || auth == HS_AUTH_X509);
+}
+
 /* Values may come from another process: outside its table each is "unknown", and an error. */
 const char *hs_role_name(enum hs_role role)
 {

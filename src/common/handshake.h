@@ -111,6 +111,9 @@ struct hs_result {
 	char reason[HS_TEXT_MAX];	/* why it failed, for a person; quoted */
 };
 
+/* May a handshake of this kind need a signature of ours? */
+bool hs_may_sign(enum hs_role role, enum hs_auth auth);
+
 /* Stable lower-case words for logs: "client", "x509", "cert-expired". Never NULL. */
 const char *hs_role_name(enum hs_role role);
 const char *hs_auth_name(enum hs_auth auth);

@@ -222,6 +222,12 @@ static void key_fields(struct cursor *c, struct wire_key *k)
 	bytes(c, k->data, &k->len, sizeof(k->data));
 }
 
+static void grant_fields(struct cursor *c, struct wire_grant *g)
+{
+	u64(c, &g->job);
+	CHOICE(c, g->role, HS_N_ROLES);
+}
+
 static void fields(struct cursor *c, struct wire_message *m)
 {
 	switch (m->type) {
@@ -270,6 +276,9 @@ static void fields(struct cursor *c, struct wire_message *m)
 		break;
 	case WIRE_KEY_LOADED:
 		u64(c, &m->key_loaded);
+		break;
+	case WIRE_GRANT:
+		grant_fields(c, &m->grant);
 		break;
 	default:
 		c->bad = true;
@@ -323,6 +332,7 @@ const char *wire_type_name(enum wire_type type)
 		[WIRE_REFUSED] = "REFUSED",
 		[WIRE_KEY] = "KEY",
 		[WIRE_KEY_LOADED] = "KEY_LOADED",
+		[WIRE_GRANT] = "GRANT",
 	};
 
 	return (unsigned int)type < WIRE_N_TYPES && names[type] ? names[type] : "unknown";

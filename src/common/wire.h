@@ -44,6 +44,7 @@ enum wire_type {
 	WIRE_REFUSED,	/* monitor -> worker, keeper -> monitor: there are none, and why */
 	WIRE_KEY,	/* monitor -> keeper: a job's private key, with a descriptor of its certificates */
 	WIRE_KEY_LOADED, /* keeper -> monitor; or WIRE_REFUSED */
+	WIRE_GRANT,	/* monitor -> keeper: a handshake that may sign, with a configured key */
 	WIRE_N_TYPES,
 };
 
@@ -124,6 +125,11 @@ struct wire_key {
 	uint8_t data[WIRE_KEY_MAX];	/* PEM or DER */
 };
 
+struct wire_grant {
+	uint64_t job;
+	enum hs_role role;
+};
+
 struct wire_message {
 	enum wire_type type;
 	union {
@@ -141,6 +147,7 @@ struct wire_message {
 		struct wire_refused refused;
 		struct wire_key key;
 		uint64_t key_loaded;	/* the job's id */
+		struct wire_grant grant;
 	};
 };
 

@@ -111,6 +111,10 @@ static void any_key_message(enum wire_type type, struct wire_message *m)
 	case WIRE_KEY_LOADED:
 		m->key_loaded = any_u64();
 		break;
+	case WIRE_GRANT:
+		m->grant.job = any_u64();
+		m->grant.role = below(HS_N_ROLES);
+		break;
 	default:
 		break;
 	}

@@ -182,6 +182,15 @@ void give(struct world *w, uint64_t job, enum hs_role role, const char *key, con
 	send_key(w, job, role, key, strlen(key), cert, strlen(cert));
 }
 
+void grant(struct world *w, uint64_t job, enum hs_role role)
+{
+	const struct wire_message msg = {
+		.type = WIRE_GRANT, .grant = { .job = job, .role = role },
+	};
+
+	g_assert_cmpint(child_send(w->monitor, &msg), ==, 0);
+}
+
 void cancel(struct world *w, uint64_t job)
 {
 	const struct wire_message msg = { .type = WIRE_CANCEL, .cancel = job };
@@ -215,8 +224,8 @@ void expect_refused(struct world *w, uint64_t job, enum hs_outcome outcome, cons
 
 /* --- the worker --- */
 
-static void sign(struct world *w, uint64_t job, enum hs_role role, enum hs_identity identity,
-		 enum pki_key_type type, struct wire_sign *ret_request, struct wire_signed *ret)
+static void ask(struct world *w, uint64_t job, enum hs_role role, enum hs_identity identity,
+		enum pki_key_type type, struct wire_sign *ret_request)
 {
 	struct wire_message msg = {
 		.type = WIRE_SIGN, .sign = { .job = job, .role = role, .identity = identity },
@@ -234,6 +243,14 @@ static void sign(struct world *w, uint64_t job, enum hs_role role, enum hs_ident
 	s->len = (uint16_t)(64 + len + 32);
 	*ret_request = *s;
 	g_assert_cmpint(child_send(w->worker, &msg), ==, 0);
+}
+
+static void sign(struct world *w, uint64_t job, enum hs_role role, enum hs_identity identity,
+		 enum pki_key_type type, struct wire_sign *ret_request, struct wire_signed *ret)
+{
+	struct wire_message msg;
+
+	ask(w, job, role, identity, type, ret_request);
 	receive(w->worker, &msg);
 	g_assert_cmpint(msg.type, ==, WIRE_SIGNED);
 	g_assert_cmpuint(msg.signed_.job, ==, job);
@@ -269,4 +286,26 @@ void expect_refused_signature(struct world *w, uint64_t job, enum hs_role role,
 	sign(w, job, role, HS_IDENTITY_JOB, type, &request, &reply);
 	g_assert_cmpuint(reply.error, ==, error);
 	g_assert_cmpuint(reply.len, ==, 0);
+}
+
+void expect_violation(struct world *w, uint64_t job, enum hs_role role, enum hs_identity identity,
+		      enum pki_key_type type)
+{
+	struct wire_message msg, last = { 0 };
+	struct wire_sign request;
+	int fd;
+
+	ask(w, job, role, identity, type, &request);
+	g_assert_cmpint(wait_end(w), ==, EX_PROTOCOL);
+	/* Not a byte of an answer. */
+	g_assert_cmpint(channel_recv(w->worker, &msg, &fd), ==, -EPIPE);
+	/* Its last word says why. */
+	while (channel_recv(w->monitor, &msg, &fd) == 0) {
+		g_assert_cmpint(msg.type, ==, WIRE_LOG);
+		last = msg;
+	}
+	g_assert_nonnull(strstr(last.text.text, "has no handshake"));
+	close_channels(w);
+	start_keeper(w);
+	begin(w);
 }

@@ -51,10 +51,17 @@ void cancel(struct world *w, uint64_t job);
 void expect_loaded(struct world *w, uint64_t job);
 void expect_refused(struct world *w, uint64_t job, enum hs_outcome outcome, const char *part);
 
+/* A signature with the configured key is due. */
+void grant(struct world *w, uint64_t job, enum hs_role role);
+
 /* What the worker does, and whether it gets it, with the algorithm of @type. */
 void expect_signature(struct world *w, uint64_t job, enum hs_role role, enum hs_identity identity,
 		      const struct pki_cert *cert, enum pki_key_type type);
 void expect_refused_signature(struct world *w, uint64_t job, enum hs_role role,
 			      enum pki_key_type type, unsigned int error);
+
+/* The worker asks for what no worker asks for: that is its keeper's end. Another one is started. */
+void expect_violation(struct world *w, uint64_t job, enum hs_role role, enum hs_identity identity,
+		      enum pki_key_type type);
 
 #endif

@@ -154,6 +154,8 @@ static void violate(const char *what)
 		say_failed();
 	else if (!strcmp(what, "sign"))
 		say(&(struct wire_message){ .type = WIRE_SIGN, .sign.algorithm = "x" });
+	else if (!strcmp(what, "made-up"))
+		say_result(POOL_CHILD_NO_ID);
 	else if (!strcmp(what, "loaded"))
 		say_loaded(POOL_CHILD_NO_ID);
 	else if (!strcmp(what, "refused"))
@@ -190,6 +192,15 @@ static void work(struct held *held, const struct hs_job *job)
 		answer_held(held);
 		say_result(job->id);
 		_exit(0);
+	} else if (!strcmp(what, "twice")) {
+		say_result(job->id);
+		say_result(job->id);
+	} else if (!strcmp(what, "another's")) {
+		say_result(job->id - 1);
+	} else if (g_str_has_prefix(what, "chat ")) {
+		for (int i = atoi(what + 5); i > 0; i--)
+			say_log(LOG_INFO, "chat");
+		say_result(job->id);
 	} else if (!strcmp(what, "urgent")) {
 		say_log(LOG_EMERG, "fire");
 		say_result(job->id);
@@ -262,8 +273,10 @@ static void worker(void)
 		} else if (msg.type == WIRE_JOB) {
 			work(&held, &msg.job);
 		} else if (msg.type == WIRE_CANCEL) {
-			if (release(&held, msg.cancel) || release(&asked, msg.cancel))
+			if (release(&held, msg.cancel) || release(&asked, msg.cancel)) {
 				say_log(LOG_INFO, "job %u is cancelled", (unsigned int)msg.cancel);
+				say_outcome(msg.cancel, HS_TIMEOUT);
+			}
 		} else if (msg.type == WIRE_DRAIN) {
 			answer_held(&held);
 			draining = true;
@@ -308,6 +321,8 @@ static void keep(const struct wire_message *msg, int fd)
 		load(&msg->key, fd);
 	else if (msg->type == WIRE_CANCEL)
 		say_log(LOG_INFO, "job %u: CANCEL", (unsigned int)msg->cancel);
+	else if (msg->type == WIRE_GRANT)
+		say_log(LOG_INFO, "job %u: GRANT", (unsigned int)msg->grant.job);
 	else
 		_exit(96);
 }

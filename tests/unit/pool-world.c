@@ -104,33 +104,38 @@ static struct task *task_of(uint64_t id)
 	return g_ptr_array_index(world->tasks, id - 1);
 }
 
-/* As the request table does it: a key may be left with the keeper. */
+static bool is_ask(const struct task *task, const char *kind)
+{
+	return g_str_has_prefix(task->peername, "ask") && strstr(task->peername, kind);
+}
+
+/* As the request table does it: a grant or a key may be left with the keeper. */
 static void give_back(struct task *task, bool cancel)
 {
-	const struct wire_message msg = { .type = WIRE_CANCEL, .cancel = task->id };
 	struct pair *pair = task->pair;
 
 	task->pair = NULL;
-	pool_forget(world->pool, pair, task->id, cancel);
-	if (task->with_keeper)
-		pool_tell(world->pool, pair, POOL_KEEPER, &msg, -1);
+	pool_forget(world->pool, pair, task->id, cancel,
+		    task->with_keeper || !g_str_has_prefix(task->peername, "ask"));
 }
 
-static void on_result(void *ctx, struct pair *pair, const struct hs_result *result)
+static enum pool_verdict on_result(void *ctx, struct pair *pair, const struct hs_result *result)
 {
 	struct task *task;
 
 	/* "its id is not checked yet": the world's workers make some up. */
 	if (result->id == POOL_CHILD_NO_ID)
-		return;
+		return POOL_LATE;
 	task = task_of(result->id);
 	if (!task->pair)
-		return;
-	g_assert_true(task->pair == pair);
+		return POOL_LATE;
+	if (task->pair != pair)
+		return POOL_VIOLATION;
 	task->n_results++;
 	task->outcome = result->outcome;
 	task->pid = atoi(result->reason);
 	give_back(task, false);
+	return POOL_FINE;
 }
 
 static void compose(const struct task *task, struct wire_message *msg)
@@ -182,17 +187,17 @@ int tell(struct task *task)
 	return r;
 }
 
-static bool on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)
+static enum pool_verdict on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)
 {
-	struct task *task = task_of(msg->type == WIRE_ASK ? msg->ask.job :
-				    msg->type == WIRE_REFUSED ? msg->refused.job :
-				    msg->key_loaded);
+	uint64_t id = msg->type == WIRE_ASK ? msg->ask.job :
+		      msg->type == WIRE_REFUSED ? msg->refused.job : msg->key_loaded;
+	struct task *task = id == POOL_CHILD_NO_ID ? NULL : task_of(id);
 
 	world->n_keys++;
 	if (world->forbids)
-		return false;
-	if (!task->pair)
-		return true;
+		return POOL_VIOLATION;
+	if (!task || !task->pair)
+		return POOL_LATE;
 	g_assert_true(task->pair == pair);
 	g_assert_true(task->due == 0 || world->repeats);
 	g_assert_true(task->with_keeper == (msg->type != WIRE_ASK));
@@ -212,7 +217,7 @@ static bool on_keys(void *ctx, struct pair *pair, const struct wire_message *msg
 	if (world->answers)
 		tell(task);
 	world->depth--;
-	return true;
+	return POOL_FINE;
 }
 
 static void on_died(void *ctx, struct pair *pair, const char *why)
@@ -288,7 +293,8 @@ void set_up(struct world *w, gconstpointer unused)
 	w->log = (struct log){ LOG_DEBUG, sink, NULL };
 	w->n_workers = 2;
 	w->speed = 1;
-	w->config = g_strdup("");
+	/* With fewer messages than there can be of a worker in a minute, much would not be seen. */
+	w->config = g_strdup("[debug]\nloglevel = 2\n");
 	w->tasks = g_ptr_array_new_with_free_func(g_free);
 	w->text = g_string_new("");
 	w->delays = g_array_new(FALSE, FALSE, sizeof(uint64_t));
@@ -387,15 +393,19 @@ struct task *give(const char *peername)
 	int r;
 
 	g_snprintf(job.peername, sizeof(job.peername), "%s", peername);
-	r = pool_dispatch(world->pool, &job, STDIN_FILENO, &pair);
-	if (r == -EAGAIN)
-		return NULL;
-	g_assert_cmpint(r, ==, 0);
-	g_assert_nonnull(pair);
 	task = g_new0(struct task, 1);
 	task->id = job.id;
-	task->pair = pair;
 	task->peername = peername;
+	job.auth = is_ask(task, "psk") ? HS_AUTH_PSK : HS_AUTH_X509;
+	job.own_identity = is_ask(task, "") && job.auth == HS_AUTH_X509;
+	r = pool_dispatch(world->pool, &job, STDIN_FILENO, &pair);
+	if (r == -EAGAIN) {
+		g_free(task);
+		return NULL;
+	}
+	g_assert_cmpint(r, ==, 0);
+	g_assert_nonnull(pair);
+	task->pair = pair;
 	g_ptr_array_add(world->tasks, task);
 	return task;
 }

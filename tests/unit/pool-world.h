@@ -47,6 +47,8 @@ enum start {
  *   stop         SIGSTOP
  *   crash, exit  SIGABRT; status 7
  *   garbage, stray, ready, failed, sign, long, loaded, refused   breaks the protocol
+ *   made-up, twice, another's   a result of no job, of its job again, of the job before it
+ *   chat N       N log messages, then a result
  *   urgent       a log message of the priority LOG_EMERG, then a result
  *   flood        leaves a process behind that fills the channel for ever, exits
  *   ask ...      asks for keys, with this name as the identity, and answers when it gets them

@@ -138,7 +138,7 @@ bool ask_keys(struct asked *a)
 
 	if (a->nl.auth == HS_AUTH_PSK && a->nl.role == HS_SERVER)
 		g_strlcpy(msg.ask.identity, IDENTITY, sizeof(msg.ask.identity));
-	return requests_keys(world->table, a->pair, &msg);
+	return requests_keys(world->table, a->pair, &msg) != POOL_VIOLATION;
 }
 
 bool keeper_says(struct asked *a, bool loaded)
@@ -149,7 +149,7 @@ bool keeper_says(struct asked *a, bool loaded)
 		msg.key_loaded = a->id;
 	else
 		msg.refused = (struct wire_refused){ a->id, HS_KEY_UNUSABLE, "it is none" };
-	return requests_keys(world->table, a->pair, &msg);
+	return requests_keys(world->table, a->pair, &msg) != POOL_VIOLATION;
 }
 
 void give_keys(struct asked *a)
@@ -251,8 +251,6 @@ static uint64_t job_of(const struct wire_message *msg)
 		return msg->certificate.job;
 	case WIRE_REFUSED:
 		return msg->refused.job;
-	case WIRE_CANCEL:
-		return msg->cancel;
 	default:
 		g_assert_not_reached();
 	}
@@ -271,12 +269,11 @@ int pool_tell(struct pool *pool, struct pair *pair, enum pool_receiver who,
 	}
 	g_assert_nonnull(a);
 	g_assert_true(a->pair == pair);
-	g_assert_cmpint(who, ==, msg->type == WIRE_KEY || msg->type == WIRE_CANCEL ? POOL_KEEPER
-										: POOL_WORKER);
+	g_assert_cmpint(who, ==, msg->type == WIRE_KEY ? POOL_KEEPER : POOL_WORKER);
 	g_assert_true(key ? fcntl(fd, F_GETFD) >= 0 : fd == -1);
 	if (pair->dying)
 		return -EPIPE;
-	g_assert_false(pair->full && msg->type != WIRE_CANCEL);	/* nobody asked whether it can be told */
+	g_assert_false(pair->full);	/* nobody asked whether it can be told */
 	pair->full = pool->full_for_keys;
 	if (pair->full)
 		return -EAGAIN;
@@ -295,7 +292,14 @@ bool pool_can_tell(const struct pair *pair)
 	return !pair->full;
 }
 
-void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel)
+/* A keeper knows of it by a key, or because the pool had told it of a job that may sign. */
+static bool keeper_knows(const struct asked *a)
+{
+	return a->n_told[WIRE_KEY] || (a->nl.auth == HS_AUTH_UNAUTH && a->nl.role == HS_SERVER) ||
+	       (a->nl.auth == HS_AUTH_X509 && !a->nl.certificate && !a->nl.private_key);
+}
+
+void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel, bool keeper)
 {
 	GHashTableIter iter;
 	gpointer job;
@@ -310,6 +314,12 @@ void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel)
 		a->n_forgotten++;
 		a->n_cancelled += cancel;
 		g_hash_table_iter_remove(&iter);
+		g_assert_true(keeper == keeper_knows(a));
+		a->n_told[WIRE_CANCEL] += keeper && !pair->dying;
+		if (keeper && pool->kill_told && !pair->dying) {
+			pool->kill_told = false;
+			pair_kill(pair);
+		}
 		return;
 	}
 	g_assert_not_reached();
@@ -421,13 +431,13 @@ struct asked *ask_and_accept(void)
 	return a;
 }
 
-void answer_as(struct pair *pair, uint64_t id, enum hs_outcome outcome, bool verified)
+enum pool_verdict answer_as(struct pair *pair, uint64_t id, enum hs_outcome outcome, bool verified)
 {
 	const struct hs_result result = {
 		.id = id, .outcome = outcome, .peer_verified = verified, .reason = "why",
 	};
 
-	requests_result(world->table, pair, &result);
+	return requests_result(world->table, pair, &result);
 }
 
 static bool has_keys(const struct asked *a)
@@ -440,11 +450,24 @@ static bool has_keys(const struct asked *a)
 
 void answer(struct asked *a, enum hs_outcome outcome, bool verified)
 {
-	a->expect = outcome == HS_OK && !has_keys(a) ? HS_INTERNAL : outcome;
+	if (outcome == HS_OK && !has_keys(a)) {
+		lie(a, verified);
+		return;
+	}
+	a->expect = outcome;
 	a->expect_auth = a->expect == HS_OK && (a->nl.auth == HS_AUTH_PSK ||
 						(verified && a->nl.auth == HS_AUTH_X509));
 	a->told = true;
-	answer_as(a->pair, a->id, outcome, verified);
+	g_assert_cmpint(answer_as(a->pair, a->id, outcome, verified), ==, POOL_FINE);
+}
+
+void lie(struct asked *a, bool verified)
+{
+	g_assert_cmpint(answer_as(a->pair, a->id, HS_OK, verified), ==, POOL_VIOLATION);
+	g_assert_false(a->answered);
+	pair_kill(a->pair);
+	g_assert_true(a->answered);
+	pair_new();
 }
 
 void settle(void)
@@ -478,9 +501,8 @@ static void check_one(const struct asked *a)
 	g_assert_cmpuint(a->n_dispatched, <=, 1);
 	g_assert_cmpuint(a->n_forgotten, <=, a->n_dispatched);
 	g_assert_cmpuint(a->n_cancelled, <=, a->n_forgotten);
-	/* A key that came too late is cancelled once more. */
 	for (unsigned int i = 0; i < WIRE_N_TYPES; i++)
-		g_assert_cmpuint(a->n_told[i], <=, i == WIRE_CANCEL ? 2 : 1);
+		g_assert_cmpuint(a->n_told[i], <=, 1);
 	g_assert_cmpuint(a->n_told[WIRE_PSK] + a->n_told[WIRE_REFUSED] +
 			 a->n_told[WIRE_CERTIFICATE], <=, 1);
 	g_assert_cmpuint(a->n_told[WIRE_CERTIFICATE], <=, a->n_told[WIRE_KEY]);

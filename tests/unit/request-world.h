@@ -90,9 +90,11 @@ struct asked *nth(unsigned int n);
 bool live(const struct asked *a);
 
 /* A result by @pair, whoever has the job. */
-void answer_as(struct pair *pair, uint64_t id, enum hs_outcome outcome, bool verified);
-/* By the worker that has it. */
+enum pool_verdict answer_as(struct pair *pair, uint64_t id, enum hs_outcome outcome, bool verified);
+/* By the worker that has it; lie() when that is what it would be. */
 void answer(struct asked *a, enum hs_outcome outcome, bool verified);
+/* Success by the worker that has it, without the keys that it takes: ends the pair, another starts. */
+void lie(struct asked *a, bool verified);
 
 void pair_new(void);
 /* Ends full_for_keys. */

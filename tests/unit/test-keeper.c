@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "keeper-world.h"
-#include "tlshd/keeper/job-keys.h"
+#include "tlshd/keeper/grants.h"
 
 /* --- keys of every form --- */
 
@@ -64,7 +64,7 @@ static void test_forms(struct world *w, gconstpointer arg)
 			gnutls_free(key.data);
 			expect_loaded(w, job);
 			expect_signature(w, job, HS_CLIENT, HS_IDENTITY_JOB, cert, spec.key);
-			expect_refused_signature(w, job, HS_CLIENT, spec.key, ENOKEY);
+			expect_violation(w, job, HS_CLIENT, HS_IDENTITY_JOB, spec.key);
 		}
 	}
 	g_assert_cmpuint(job, ==, has_old ? 8 : 4);
@@ -121,10 +121,12 @@ static void test_unusable(struct world *w, gconstpointer unused)
 		expect_refused(w, 1, HS_KEY_UNUSABLE, "private key 0x11 is encrypted");
 	}
 	/* None of them left anything: there is no key, and the same job may get one. */
-	expect_refused_signature(w, 1, HS_CLIENT, PKI_P256, ENOKEY);
 	give(w, 1, HS_CLIENT, cert->key_pem, cert->pem);
 	expect_loaded(w, 1);
 	expect_signature(w, 1, HS_CLIENT, HS_IDENTITY_JOB, cert, PKI_P256);
+	give(w, 1, HS_CLIENT, cert->key_pem, other->pem);
+	expect_refused(w, 1, HS_KEY_UNUSABLE, "private key 0x11 does not belong to");
+	expect_violation(w, 1, HS_CLIENT, HS_IDENTITY_JOB, PKI_P256);
 	pki_free(cert);
 	pki_free(other);
 }
@@ -140,9 +142,9 @@ static void test_two_jobs(struct world *w, gconstpointer unused)
 	give(w, UINT64_MAX, HS_CLIENT, cert[1]->key_pem, cert[1]->pem);
 	expect_loaded(w, 7);
 	expect_loaded(w, UINT64_MAX);
-	expect_refused_signature(w, 8, HS_CLIENT, PKI_P256, ENOKEY);
 	expect_signature(w, UINT64_MAX, HS_CLIENT, HS_IDENTITY_JOB, cert[1], PKI_P256);
 	expect_signature(w, 7, HS_CLIENT, HS_IDENTITY_JOB, cert[0], PKI_P256);
+	expect_violation(w, 8, HS_CLIENT, HS_IDENTITY_JOB, PKI_P256);
 	pki_free(cert[0]);
 	pki_free(cert[1]);
 }
@@ -162,13 +164,15 @@ static void test_cancel(struct world *w, gconstpointer unused)
 	/* The two channels have no order between them: an answer from the monitor's says it is done. */
 	give(w, 4, HS_CLIENT, "x", cert->pem);
 	expect_refused(w, 4, HS_KEY_UNUSABLE, "");
-	expect_refused_signature(w, 2, HS_CLIENT, PKI_ED25519, ENOKEY);
+	/* Its worker may have asked before it heard; but not twice. */
+	expect_refused_signature(w, 2, HS_CLIENT, PKI_ED25519, ECANCELED);
 	expect_signature(w, 1, HS_CLIENT, HS_IDENTITY_JOB, cert, PKI_ED25519);
 	expect_signature(w, 3, HS_CLIENT, HS_IDENTITY_JOB, cert, PKI_ED25519);
 	/* Its number is free again. */
 	give(w, 2, HS_SERVER, cert->key_pem, cert->pem);
 	expect_loaded(w, 2);
 	expect_signature(w, 2, HS_SERVER, HS_IDENTITY_JOB, cert, PKI_ED25519);
+	expect_violation(w, 2, HS_SERVER, HS_IDENTITY_JOB, PKI_ED25519);
 	pki_free(cert);
 }
 
@@ -182,7 +186,9 @@ static void test_role(struct world *w, gconstpointer unused)
 
 		give(w, 1 + role, role, cert->key_pem, cert->pem);
 		expect_loaded(w, 1 + role);
-		expect_refused_signature(w, 1 + role, other, PKI_P384, ENOKEY);
+		expect_violation(w, 1 + role, other, HS_IDENTITY_JOB, PKI_P384);
+		give(w, 1 + role, role, cert->key_pem, cert->pem);
+		expect_loaded(w, 1 + role);
 		expect_signature(w, 1 + role, role, HS_IDENTITY_JOB, cert, PKI_P384);
 	}
 	pki_free(cert);
@@ -197,7 +203,7 @@ static void test_once(struct world *w, gconstpointer unused)
 	give(w, 1, HS_CLIENT, cert->key_pem, cert->pem);
 	expect_loaded(w, 1);
 	expect_refused_signature(w, 1, HS_CLIENT, PKI_RSA2048, EINVAL);
-	expect_refused_signature(w, 1, HS_CLIENT, PKI_P256, ENOKEY);
+	expect_violation(w, 1, HS_CLIENT, HS_IDENTITY_JOB, PKI_P256);
 	pki_free(cert);
 }
 
@@ -212,15 +218,61 @@ static void test_configured(void)
 	send_file(&w, WIRE_FILE_CERTIFICATE, HS_CLIENT, own->pem);
 	send_file(&w, WIRE_FILE_PRIVATE_KEY, HS_CLIENT, own->key_pem);
 	begin(&w);
-	expect_refused_signature(&w, 1, HS_CLIENT, PKI_P256, ENOKEY);
 	give(&w, 1, HS_CLIENT, named->key_pem, named->pem);
 	expect_loaded(&w, 1);
-	expect_signature(&w, 1, HS_CLIENT, HS_IDENTITY_X509, own, PKI_P256);
+	grant(&w, 2, HS_CLIENT);
+	grant(&w, 3, HS_CLIENT);
+	expect_signature(&w, 3, HS_CLIENT, HS_IDENTITY_X509, own, PKI_P256);
 	expect_signature(&w, 1, HS_CLIENT, HS_IDENTITY_JOB, named, PKI_P256);
-	expect_signature(&w, 1, HS_CLIENT, HS_IDENTITY_X509, own, PKI_P256);
+	expect_signature(&w, 2, HS_CLIENT, HS_IDENTITY_X509, own, PKI_P256);
+	/* A request that names a key does not get the configured one, nor the other way round. */
+	give(&w, 4, HS_CLIENT, named->key_pem, named->pem);
+	expect_loaded(&w, 4);
+	expect_violation(&w, 4, HS_CLIENT, HS_IDENTITY_X509, PKI_P256);
+	grant(&w, 5, HS_CLIENT);
+	expect_violation(&w, 5, HS_CLIENT, HS_IDENTITY_JOB, PKI_P256);
 	end_keeper(&w);
 	pki_free(own);
 	pki_free(named);
+}
+
+/* One signature for each handshake that runs, as what it is. */
+static void test_grants(void)
+{
+	struct pki_spec spec = { .key = PKI_P256 };
+	struct pki_cert *own = pki_issue(&spec, NULL);
+	const struct {
+		uint64_t granted;	/* to a client; 0: none */
+		bool used, ended;
+		uint64_t asked;
+		enum hs_role role;
+	} bad[] = {
+		{ 0, false, false, 1, HS_CLIENT },
+		{ 1, false, false, 2, HS_CLIENT },
+		{ 1, false, false, 1, HS_SERVER },
+		{ 1, true, false, 1, HS_CLIENT },
+		{ 1, true, true, 1, HS_CLIENT },
+		{ 1, true, false, 0, HS_CLIENT },
+	};
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(bad); i++) {
+		struct world w = { 0 };
+
+		start_keeper(&w);
+		send_file(&w, WIRE_FILE_CERTIFICATE, HS_CLIENT, own->pem);
+		send_file(&w, WIRE_FILE_PRIVATE_KEY, HS_CLIENT, own->key_pem);
+		begin(&w);
+		if (bad[i].granted)
+			grant(&w, bad[i].granted, HS_CLIENT);
+		if (bad[i].used)
+			expect_signature(&w, bad[i].granted, HS_CLIENT, HS_IDENTITY_X509, own,
+					 PKI_P256);
+		if (bad[i].ended)
+			cancel(&w, bad[i].granted);
+		expect_violation(&w, bad[i].asked, bad[i].role, HS_IDENTITY_X509, PKI_P256);
+		end_keeper(&w);
+	}
+	pki_free(own);
 }
 
 static void test_limit(struct world *w, gconstpointer unused)
@@ -229,14 +281,13 @@ static void test_limit(struct world *w, gconstpointer unused)
 	struct pki_cert *cert = pki_issue(&spec, NULL);
 	uint64_t job;
 
-	for (job = 1; job <= JOB_KEYS_MAX; job++) {
+	for (job = 1; job <= GRANT_KEYS_MAX; job++) {
 		give(w, job, HS_CLIENT, cert->key_pem, cert->pem);
 		expect_loaded(w, job);
 	}
 	give(w, job, HS_CLIENT, cert->key_pem, cert->pem);
 	expect_refused(w, job, HS_BUSY, "4096 keys");
-	expect_refused_signature(w, job, HS_CLIENT, PKI_ED25519, ENOKEY);
-	cancel(w, JOB_KEYS_MAX / 2);
+	cancel(w, GRANT_KEYS_MAX / 2);
 	give(w, job, HS_CLIENT, cert->key_pem, cert->pem);
 	expect_loaded(w, job);
 	expect_signature(w, job, HS_CLIENT, HS_IDENTITY_JOB, cert, PKI_ED25519);
@@ -263,6 +314,7 @@ static void test_violations(void)
 	} cases[] = {
 		{ { .type = WIRE_KEY, .key = { .job = 1, .data = "x", .len = 1 } }, false },
 		{ { .type = WIRE_CANCEL }, true },
+		{ { .type = WIRE_GRANT, .grant.job = 1 }, true },
 		{ { .type = WIRE_START }, false },
 		{ { .type = WIRE_FILE }, true },
 		{ { .type = WIRE_DRAIN }, false },
@@ -294,6 +346,13 @@ static void test_second_key(struct world *w, gconstpointer unused)
 	pki_free(cert);
 }
 
+static void test_second_grant(struct world *w, gconstpointer unused)
+{
+	grant(w, 1, HS_CLIENT);
+	grant(w, 1, HS_SERVER);
+	g_assert_cmpint(wait_end(w), ==, EX_IOERR);
+}
+
 static void test_garbage(struct world *w, gconstpointer unused)
 {
 	g_assert_cmpint(send(w->monitor, "\xff\xff\xff", 3, MSG_NOSIGNAL), ==, 3);
@@ -308,7 +367,7 @@ static void test_worker_sends_key(struct world *w, gconstpointer unused)
 
 	g_assert_cmpint(channel_send(w->worker, &msg, fd), ==, 0);
 	close(fd);
-	g_assert_cmpint(wait_end(w), ==, EX_IOERR);
+	g_assert_cmpint(wait_end(w), ==, EX_PROTOCOL);
 }
 
 static void test_monitor_ends(struct world *w, gconstpointer unused)
@@ -422,9 +481,11 @@ int main(int argc, char **argv)
 	ADD("role", NULL, test_role);
 	ADD("once", NULL, test_once);
 	g_test_add_func("/keeper/configured", test_configured);
+	g_test_add_func("/keeper/grants", test_grants);
 	ADD("limit", NULL, test_limit);
 	g_test_add_func("/keeper/violations", test_violations);
 	ADD("second-key", NULL, test_second_key);
+	ADD("second-grant", NULL, test_second_grant);
 	ADD("garbage", NULL, test_garbage);
 	ADD("worker-sends-key", NULL, test_worker_sends_key);
 	ADD("monitor-ends", NULL, test_monitor_ends);

@@ -333,10 +333,10 @@ static void test_overdue(struct world *w, gconstpointer unused)
 	g_assert_false(logged("does not answer"));
 	pair = other->pair;
 	do {
-		more = give_for_sure("hold");
+		more = give_for_sure("ok");
 	} while (more->pair != pair);
 	w->later += 4 * SECOND;
-	WAIT(more->pid);
+	WAIT(done(more));
 	forget(other);
 	pool_overdue(w->pool, pair);
 	g_assert_cmpuint(w->n_died, ==, 0);

@@ -21,7 +21,7 @@ static void test_start(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(w->n_writable, >, 0);
 	g_assert_cmpuint(n_alive(), ==, 4);
 	g_assert_true(logged("keeper["));
-	g_assert_true(logged("ciphers f level 6"));
+	g_assert_true(logged("ciphers f level 7"));
 	task = give_for_sure("ok");
 	WAIT(done(task));
 	g_assert_cmpuint(task->n_results, ==, 1);

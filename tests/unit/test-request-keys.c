@@ -57,9 +57,8 @@ static void test_psk_refused(struct world *w, gconstpointer unused)
 			a->give = WIRE_REFUSED;
 			if (asks)
 				g_assert_true(ask_keys(a));
-			a->expect = HS_INTERNAL;
-			answer_as(a->pair, a->id, HS_OK, true);
-			g_assert_true(a->answered);
+			lie(a, true);
+			g_assert_cmpint(a->expect, ==, HS_WORKER_DIED);
 		}
 	}
 }
@@ -106,14 +105,15 @@ static void test_violations(struct world *w, gconstpointer unused)
 		other = g_ptr_array_index(w->pool.pairs, 1);
 	g_assert_false(ask_keys(plain));
 	msg.ask.job = psk->id;
-	g_assert_false(requests_keys(w->table, psk->pair, &msg));	/* no identity */
+	g_assert_cmpint(requests_keys(w->table, psk->pair, &msg), ==, POOL_VIOLATION);	/* no identity */
 	strcpy(msg.ask.identity, "x");
-	g_assert_false(requests_keys(w->table, other, &msg));
+	g_assert_cmpint(requests_keys(w->table, other, &msg), ==, POOL_VIOLATION);
 	msg.ask.job = client->id;
-	g_assert_false(requests_keys(w->table, client->pair, &msg));
+	g_assert_cmpint(requests_keys(w->table, client->pair, &msg), ==, POOL_VIOLATION);
 	g_assert_cmpuint(psk->n_read + plain->n_read + client->n_read, ==, 0);
 	msg.ask.job = psk->id + 0x10000;
-	g_assert_true(requests_keys(w->table, psk->pair, &msg));	/* one that is no more */
+	/* One that is no more. */
+	g_assert_cmpint(requests_keys(w->table, psk->pair, &msg), ==, POOL_LATE);
 	g_assert_true(ask_keys(psk) && ask_keys(client));
 }
 
@@ -148,21 +148,21 @@ static void test_full(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(psk->n_read, ==, 1);
 }
 
-/* The news that there is no use for the key was lost: the keeper hears it when it says it has it. */
+/* The keeper has heard that there is no use for the key before it says that it has it. */
 static void test_key_too_late(struct world *w, gconstpointer unused)
 {
 	for (unsigned int i = 0; i < 2; i++) {
+		struct wire_message msg = { .type = WIRE_KEY_LOADED };
 		struct asked *a;
 
 		requests_set_limits(w->table, 1000, i);
 		a = asked_with_serials();
 		g_assert_true(ask_keys(a));
-		w->pool.full_for_keys = true;
 		answer(a, HS_TIMEOUT, false);
-		there_is_room();
-		g_assert_cmpuint(a->n_told[WIRE_CANCEL], ==, 0);
-		g_assert_true(keeper_says(a, true));
 		g_assert_cmpuint(a->n_told[WIRE_CANCEL], ==, 1);
+		msg.key_loaded = a->id;
+		g_assert_cmpint(requests_keys(w->table, a->pair, &msg), ==, POOL_LATE);
+		g_assert_cmpuint(a->n_told[WIRE_CERTIFICATE], ==, 0);
 		wait_for(a);
 	}
 }

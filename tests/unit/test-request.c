@@ -30,25 +30,27 @@ static void test_remote_auth(struct world *w, gconstpointer unused)
 
 static void test_late_results(struct world *w, gconstpointer unused)
 {
+	static const uint64_t wrong[] = { 0x10000, 1, 0xffff, UINT64_MAX, (uint64_t)1 << 63 };
 	struct asked *first = ask_and_accept(), *second;
 	struct pair *other = g_ptr_array_index(w->pool.pairs, 0);
 
 	if (other == first->pair)
 		other = g_ptr_array_index(w->pool.pairs, 1);
-	answer_as(other, first->id, HS_OK, true);	/* not its job */
-	answer_as(first->pair, 0, HS_OK, true);
-	answer_as(first->pair, first->id + 0x10000, HS_OK, true);
-	answer_as(first->pair, first->id | 0xffff, HS_OK, true);
-	answer_as(first->pair, UINT64_MAX, HS_OK, true);
+	/* Not its job; and some that there never were. */
+	g_assert_cmpint(answer_as(other, first->id, HS_OK, true), ==, POOL_VIOLATION);
+	for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++)
+		g_assert_cmpint(answer_as(first->pair, first->id + wrong[i], HS_OK, true), ==,
+				POOL_LATE);
+	g_assert_cmpint(answer_as(first->pair, 0, HS_OK, true), ==, POOL_LATE);
 	g_assert_false(first->answered);
 	answer(first, HS_CERT_NAME, false);
 	g_assert_true(first->answered);
-	answer_as(first->pair, first->id, HS_OK, true);	/* again */
+	g_assert_cmpint(answer_as(first->pair, first->id, HS_OK, true), ==, POOL_LATE);	/* again */
 
 	/* The next one in the same slot, with the same pair. */
 	second = ask_and_accept();
 	g_assert_cmpuint(second->id & 0xffff, ==, first->id & 0xffff);
-	answer_as(second->pair, first->id, HS_OK, true);
+	g_assert_cmpint(answer_as(second->pair, first->id, HS_OK, true), ==, POOL_LATE);
 	g_assert_false(second->answered);
 	answer(second, HS_OK, true);
 	g_assert_true(second->answered);
@@ -106,7 +108,7 @@ static void test_deadline(struct world *w, gconstpointer unused)
 	wait_for(waiting);
 	wait_for(given);
 	g_assert_cmpuint(given->n_cancelled, ==, 1);
-	answer_as(given->pair, given->id, HS_OK, true);	/* too late */
+	g_assert_cmpint(answer_as(given->pair, given->id, HS_OK, true), ==, POOL_LATE);
 	g_assert_false(later->answered);
 	w->pool.full = false;
 	requests_dispatch(w->table);
@@ -402,7 +404,7 @@ static void test_delay_done(struct world *w, gconstpointer unused)
 	/* The worker is through with it: told at once, and not to stop. */
 	g_assert_cmpuint(good->n_forgotten, ==, 1);
 	g_assert_cmpuint(good->n_cancelled, ==, 0);
-	answer_as(good->pair, good->id, HS_INTERNAL, false);
+	g_assert_cmpint(answer_as(good->pair, good->id, HS_INTERNAL, false), ==, POOL_LATE);
 	pair_kill(good->pair);
 	g_assert_false(good->answered);
 	wait_for(good);

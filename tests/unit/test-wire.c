@@ -209,6 +209,7 @@ static const struct choice {
 	{ WIRE_PSK, 10, 0, HS_N_PSK_HASHES },
 	{ WIRE_REFUSED, 10, HS_OK + 1, HS_N_OUTCOMES },
 	{ WIRE_KEY, 10, 0, HS_N_ROLES },
+	{ WIRE_GRANT, 10, 0, HS_N_ROLES },
 };
 
 static void test_choices(void)
@@ -258,6 +259,7 @@ static void test_encode_choices(void)
 	REFUSED(WIRE_REFUSED, refused.outcome, HS_OK);
 	REFUSED(WIRE_REFUSED, refused.outcome, HS_N_OUTCOMES);
 	REFUSED(WIRE_KEY, key.role, HS_N_ROLES);
+	REFUSED(WIRE_GRANT, grant.role, HS_N_ROLES);
 	REFUSED(WIRE_KEY, key.len, WIRE_KEY_MAX + 1);
 #undef REFUSED
 }

@@ -13,16 +13,36 @@
 #include "common/demote.h"
 #include "common/secret.h"
 #include "common/text.h"
-#include "tlshd/keeper/job-keys.h"
+#include "tlshd/keeper/grants.h"
 #include "tlshd/keeper/key.h"
+
+#define TELL_EVERY UINT64_C(60000000)	/* us between messages about what is refused */
+#define UNREAD_MAX 1024			/* messages: more than a channel holds */
 
 struct keeper {
 	int monitor, worker;	/* channels */
 	struct log log;
 	sd_event *event;
 	struct key *keys[HS_N_ROLES][HS_N_IDENTITIES];
-	struct job_keys job_keys;
+	struct grants grants;
+	uint64_t told;		/* when something refused was last told of, us; 0: never */
+	unsigned int n_untold;
 };
+
+/* Once a minute: who asks for what is refused may do so often. */
+static void tell_of_refusal(struct keeper *k, const char *why)
+{
+	uint64_t now = 0;
+
+	k->n_untold++;
+	sd_event_now(k->event, CLOCK_MONOTONIC, &now);
+	if (k->told && now - k->told < TELL_EVERY)
+		return;
+	log_warn(&k->log, "no signature: %s; refused since the last such message: %u", why,
+		 k->n_untold);
+	k->told = now;
+	k->n_untold = 0;
+}
 
 static int sign(const struct key *key, const struct wire_sign *request, struct wire_signed *ret)
 {
@@ -35,23 +55,107 @@ static int sign(const struct key *key, const struct wire_sign *request, struct w
 	return r;
 }
 
-static void answer(struct keeper *k, const struct wire_sign *request, struct wire_signed *ret)
+/*
+ * A handshake signs once: whatever comes of it, its grant and its own key are not
+ * needed again. Returns -EPROTO when no worker that keeps the rules asks for this.
+ */
+static int answer(struct keeper *k, const struct wire_sign *request, struct wire_signed *ret)
 {
 	CLEANUP(key_freep) struct key *once = NULL;
 	int r;
 
-	if (request->identity == HS_IDENTITY_JOB) {
-		/* A handshake signs once: whatever comes of it, the key is not needed again. */
-		once = job_keys_take(&k->job_keys, request->job, request->role);
-		r = sign(once, request, ret);
-	} else {
-		r = sign(k->keys[request->role][request->identity], request, ret);
+	switch (grants_take(&k->grants, request, &once)) {
+	case GRANT_GIVEN:
+		r = sign(once ? once : k->keys[request->role][request->identity], request, ret);
+		break;
+	case GRANT_ENDED:
+		tell_of_refusal(k, "it was asked for after the handshake had ended");
+		r = -ECANCELED;
+		break;
+	default:
+		log_error(&k->log, "the worker asks for a signature as a %s for which it has no handshake",
+			  hs_role_name(request->role));
+		return -EPROTO;
+	}
+	if (r == -EPERM) {
+		log_error(&k->log, "the worker asks to sign what is not a handshake");
+		return -EPROTO;
 	}
 	ret->job = request->job;
 	ret->error = r < 0 ? -r : 0;
 	ret->len = r < 0 ? 0 : r;
-	if (r < 0)
+	if (r < 0 && r != -ECANCELED)
 		log_error(&k->log, "no signature with %s: %s", request->algorithm, strerror(-r));
+	return 0;
+}
+
+/* Returns a negative errno when the monitor broke the protocol or has gone. */
+static int take_key(struct keeper *k, struct wire_key *what, int cert_fd)
+{
+	struct wire_message reply = { .type = WIRE_KEY_LOADED, .key_loaded = what->job };
+	enum hs_outcome outcome = HS_KEY_UNUSABLE;
+	char reason[LOG_TEXT_MAX];
+	int r = grants_add_key(&k->grants, what, cert_fd, &outcome, reason, sizeof(reason));
+
+	if (r == -EEXIST)
+		return r;
+	if (r < 0) {
+		reply.type = WIRE_REFUSED;
+		reply.refused = (struct wire_refused){ .job = what->job, .outcome = outcome };
+		text_copy(reply.refused.reason, sizeof(reply.refused.reason), reason);
+	}
+	return child_send(k->monitor, &reply);
+}
+
+static int take_grant(struct keeper *k, const struct wire_grant *grant)
+{
+	int r = grants_add(&k->grants, grant->job, grant->role);
+
+	if (r == -ENOSPC || r == -ENOMEM) {
+		tell_of_refusal(k, "there are more handshakes than the keeper can keep in mind");
+		return 0;
+	}
+	return r;
+}
+
+/* Returns 0, -EAGAIN when there is no message, or why this process is to end. */
+static int hear_monitor(struct keeper *k)
+{
+	struct wire_message msg;
+	CLEANUP_FD int fd = -1;
+	int r = channel_recv(k->monitor, &msg, &fd);
+
+	if (r == -EAGAIN)
+		return r;
+	if (r == 0 && msg.type == WIRE_KEY && fd >= 0)
+		r = take_key(k, &msg.key, fd);
+	else if (r == 0 && msg.type == WIRE_GRANT && fd < 0)
+		r = take_grant(k, &msg.grant);
+	else if (r == 0 && msg.type == WIRE_CANCEL && fd < 0)
+		grants_end(&k->grants, msg.cancel);
+	else if (r == 0)
+		r = -EBADMSG;
+	/* Also what did not decode may be a key. */
+	explicit_bzero(&msg, sizeof(msg));
+	if (r < 0)
+		sd_event_exit(k->event, r == -EPIPE ? EX_OK : EX_IOERR);
+	return r;
+}
+
+static int on_monitor(sd_event_source *source, int channel, uint32_t revents, void *ctx)
+{
+	hear_monitor(ctx);
+	return 0;
+}
+
+/* The grant was sent before the worker got the job: when that asks, it is here. */
+static int hear_of_grants(struct keeper *k)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < UNREAD_MAX; i++)
+		r = hear_monitor(k);
+	return r == -EAGAIN ? 0 : r;
 }
 
 static int on_worker(sd_event_source *source, int channel, uint32_t revents, void *ctx)
@@ -65,49 +169,17 @@ static int on_worker(sd_event_source *source, int channel, uint32_t revents, voi
 		return 0;
 	if (r == 0 && (msg.type != WIRE_SIGN || stray >= 0))
 		r = -EBADMSG;
-	if (r == 0) {
-		answer(k, &msg.sign, &reply.signed_);
-		r = child_send(channel, &reply);
-	}
-	/* Without its worker a keeper has no use; a worker that breaks the rules loses its keys. */
-	return r < 0 ? sd_event_exit(k->event, r == -EPIPE ? EX_OK : EX_IOERR) : 0;
-}
-
-/* Returns a negative errno when the monitor broke the protocol or has gone. */
-static int take_key(struct keeper *k, struct wire_key *what, int cert_fd)
-{
-	struct wire_message reply = { .type = WIRE_KEY_LOADED, .key_loaded = what->job };
-	enum hs_outcome outcome = HS_KEY_UNUSABLE;
-	char reason[LOG_TEXT_MAX];
-	int r = job_keys_load(&k->job_keys, what, cert_fd, &outcome, reason, sizeof(reason));
-
-	if (r == -EEXIST)
-		return r;
-	if (r < 0) {
-		reply.type = WIRE_REFUSED;
-		reply.refused = (struct wire_refused){ .job = what->job, .outcome = outcome };
-		text_copy(reply.refused.reason, sizeof(reply.refused.reason), reason);
-	}
-	return child_send(k->monitor, &reply);
-}
-
-static int on_monitor(sd_event_source *source, int channel, uint32_t revents, void *ctx)
-{
-	struct keeper *k = ctx;
-	struct wire_message msg;
-	CLEANUP_FD int fd = -1;
-	int r = channel_recv(channel, &msg, &fd);
-
-	if (r == -EAGAIN)
+	if (r == -EBADMSG)
+		log_error(&k->log, "the worker broke the protocol");
+	if (r == 0 && hear_of_grants(k) < 0)
 		return 0;
-	if (r == 0 && msg.type == WIRE_KEY && fd >= 0)
-		r = take_key(k, &msg.key, fd);
-	else if (r == 0 && msg.type == WIRE_CANCEL && fd < 0)
-		job_keys_forget(&k->job_keys, msg.cancel);
-	else if (r == 0)
-		r = -EBADMSG;
-	/* Also what did not decode may be a key. */
-	explicit_bzero(&msg, sizeof(msg));
+	if (r == 0)
+		r = answer(k, &msg.sign, &reply.signed_);
+	if (r == 0)
+		r = child_send(channel, &reply);
+	/* Without its worker a keeper has no use; a worker that breaks the rules loses its keys. */
+	if (r == -EPROTO || r == -EBADMSG)
+		return sd_event_exit(k->event, EX_PROTOCOL);
 	return r < 0 ? sd_event_exit(k->event, r == -EPIPE ? EX_OK : EX_IOERR) : 0;
 }
 
@@ -206,7 +278,7 @@ int keeper_main(uid_t uid, gid_t gid)
 	}
 	secret_burn_stack();
 	r = serve(&k);
-	job_keys_clear(&k.job_keys);
+	grants_clear(&k.grants);
 	for (unsigned int role = 0; role < HS_N_ROLES; role++) {
 		for (unsigned int i = 0; i < HS_N_IDENTITIES; i++)
 			key_free(k.keys[role][i]);

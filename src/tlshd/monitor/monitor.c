@@ -456,14 +456,14 @@ static int setup(struct monitor *m)
 	return status == EX_OK ? setup_pool(m, &loaded, ciphers) : status;
 }
 
-static void on_result(void *ctx, struct pair *pair, const struct hs_result *result)
+static enum pool_verdict on_result(void *ctx, struct pair *pair, const struct hs_result *result)
 {
 	struct monitor *m = ctx;
 
-	requests_result(m->requests, pair, result);
+	return requests_result(m->requests, pair, result);
 }
 
-static bool on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)
+static enum pool_verdict on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)
 {
 	struct monitor *m = ctx;
 

@@ -18,12 +18,34 @@
 
 #define START_LIMIT (30 * USEC_PER_SEC)	/* for a pair to be ready */
 #define BATCH 64			/* messages read before others get their turn */
+#define LOG_WINDOW (60 * USEC_PER_SEC)
+#define LOG_LINES 100			/* of one process in that time; the others are counted */
+#define LOG_LINES_DEBUG 100000		/* ... when somebody wants to know more */
+#define LOG_FLOOD 100			/* times as many are a violation */
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx);
 static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx);
 
+/* How many messages of this minute are written. */
+static unsigned int log_limit(const struct child *c)
+{
+	const struct wire_start *start = &c->pair->gen->start;
+
+	return start->log_level >= LOG_DEBUG || start->tls_debug ? LOG_LINES_DEBUG : LOG_LINES;
+}
+
+static void end_log_window(struct child *c)
+{
+	if (c->n_log > log_limit(c))
+		log_warn(c->pair->gen->pool->log, "%s[%d] wrote too many messages; not written: %u",
+			 spawn_kind_name(c->kind), c->pid, c->n_log - log_limit(c));
+	c->n_log = 0;
+}
+
 static void child_close(struct child *c)
 {
+	end_log_window(c);
+	c->full = sd_event_source_disable_unref(c->full);
 	c->io = sd_event_source_disable_unref(c->io);
 	c->channel = fd_close(c->channel);
 }
@@ -40,6 +62,7 @@ void pair_free(struct pair *pair)
 	while (*p != pair)
 		p = &(*p)->next;
 	*p = pair->next;
+	free(pair->unsaid);
 	free(pair);
 }
 
@@ -150,10 +173,74 @@ void pair_drain(struct pair *pair)
 		pool_end_pair(pair, r, pair->in_flight ? "a former worker cannot be reached" : NULL);
 }
 
+void pair_end_by(struct child *c, const char *what)
+{
+	char why[LOG_TEXT_MAX];
+
+	snprintf(why, sizeof(why), "%s[%d] %s", spawn_kind_name(c->kind), c->pid, what);
+	pool_end_pair(c->pair, -ECHILD, why);
+}
+
+/* Once it has written enough for a minute, only the number of its messages is of interest. */
+static void take_log(struct child *c, const struct wire_text *msg)
+{
+	struct pool *pool = c->pair->gen->pool;
+	uint64_t now = pool_now(pool);
+
+	/* All of a new generation load the same files: one tells of them. */
+	if (!c->ready && c->pair->gen->state == GEN_COMING && c->pair->next)
+		return;
+	if (!c->log_since || now - c->log_since >= LOG_WINDOW) {
+		end_log_window(c);
+		c->log_since = now;
+	}
+	/* What is above an error is not theirs to say: it goes to every terminal. */
+	if (c->n_log++ < log_limit(c))
+		log_msg(pool->log, MAX(msg->priority, LOG_ERR), "%s[%d]: %s",
+			spawn_kind_name(c->kind), c->pid, msg->text);
+	if (c->n_log > LOG_FLOOD * log_limit(c))
+		pair_end_by(c, "floods the log");
+}
+
+/* A worker speaks of a job. Returns false when it may not. */
+static bool take_word(struct child *c, const struct wire_message *msg)
+{
+	struct pair *pair = c->pair;
+	struct pool *pool = pair->gen->pool;
+	enum pool_verdict verdict;
+
+	if (c->kind != CHILD_WORKER || !c->ready)
+		return false;
+	c->heard = pool_now(pool);
+	c->owing = false;
+	if (msg->type == WIRE_ASK)
+		verdict = pool->callbacks->keys(pool->ctx, pair, msg);
+	else
+		verdict = pool->callbacks->result(pool->ctx, pair, &msg->result);
+	if (verdict == POOL_LATE && pair->n_late) {
+		/* Each job is reported once. */
+		pair->n_late -= msg->type == WIRE_RESULT;
+		return true;
+	}
+	return verdict == POOL_FINE;
+}
+
+/* A keeper speaks of a key. Its job may have ended, but each key is answered once. */
+static bool take_key_answer(struct child *c, const struct wire_message *msg)
+{
+	struct pool *pool = c->pair->gen->pool;
+
+	if (c->kind != CHILD_KEEPER || !c->n_owed)
+		return false;
+	c->n_owed--;
+	c->owing = c->n_owed;
+	c->heard = pool_now(pool);
+	return pool->callbacks->keys(pool->ctx, c->pair, msg) != POOL_VIOLATION;
+}
+
 /* Returns false when the message is one this child may not send now. */
 static bool handle(struct child *c, const struct wire_message *msg)
 {
-	struct pool *pool = c->pair->gen->pool;
 	char why[LOG_TEXT_MAX];
 
 	switch (msg->type) {
@@ -170,36 +257,17 @@ static bool handle(struct child *c, const struct wire_message *msg)
 		pool_end_pair(c->pair, -EINVAL, why);
 		return true;
 	case WIRE_LOG:
-		/* All of a new generation load the same files: one tells of them. */
-		if (!c->ready && c->pair->gen->state == GEN_COMING && c->pair->next)
-			return true;
-		/* What is above an error is not theirs to say: it goes to every terminal. */
-		log_msg(pool->log, MAX(msg->text.priority, LOG_ERR), "%s[%d]: %s", spawn_kind_name(c->kind),
-			c->pid, msg->text.text);
+		take_log(c, &msg->text);
 		return true;
 	case WIRE_RESULT:
-		if (c->kind != CHILD_WORKER || !c->ready)
-			return false;
-		pool->callbacks->result(pool->ctx, c->pair, &msg->result);
-		return true;
 	case WIRE_ASK:
-		return c->kind == CHILD_WORKER && c->ready &&
-		       pool->callbacks->keys(pool->ctx, c->pair, msg);
+		return take_word(c, msg);
 	case WIRE_KEY_LOADED:
 	case WIRE_REFUSED:
-		return c->kind == CHILD_KEEPER && c->ready &&
-		       pool->callbacks->keys(pool->ctx, c->pair, msg);
+		return take_key_answer(c, msg);
 	default:
 		return false;
 	}
-}
-
-void pair_end_by(struct child *c, const char *what)
-{
-	char why[LOG_TEXT_MAX];
-
-	snprintf(why, sizeof(why), "%s[%d] %s", spawn_kind_name(c->kind), c->pid, what);
-	pool_end_pair(c->pair, -ECHILD, why);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
@@ -211,7 +279,9 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 
 	if (revents & EPOLLOUT) {
 		sd_event_source_set_io_events(source, EPOLLIN);
+		c->full = sd_event_source_disable_unref(c->full);
 		pair->blocked = false;
+		pair_tell_unsaid(pair);
 		if (pair->drain)
 			pair_drain(pair);
 		pool->callbacks->writable(pool->ctx);
@@ -226,10 +296,6 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 			/* Its exit status, soon to come, says more. */
 			c->io = sd_event_source_disable_unref(c->io);
 			break;
-		}
-		if (c->kind == CHILD_WORKER) {
-			pair->heard = pool_now(pool);
-			pair->owing = false;
 		}
 		if (r < 0 || stray >= 0 || !handle(c, &msg))
 			pair_end_by(c, "broke the protocol");

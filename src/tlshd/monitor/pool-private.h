@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What pool.c (generations: which pairs there are and who gets the work) and
- * pair.c (one pair: its processes and what they say) know of each other.
+ * What pool.c (generations: which pairs there are), pool-tell.c (what they are told)
+ * and pair.c (one pair: its processes and what they say) know of each other.
  * Nobody else includes it.
  */
 #ifndef TLSHD_MONITOR_POOL_PRIVATE_H
@@ -24,6 +24,12 @@ struct child {
 	int channel;
 	bool ready;
 	sd_event_source *io, *exit;
+	sd_event_source *full;	/* while its channel is: the limit of that */
+	uint64_t heard;		/* when it last answered, or got the first thing to do, us */
+	bool owing;		/* it got something to do and has not answered since */
+	unsigned int n_owed;	/* keeper: keys it has not spoken about */
+	uint64_t log_since;	/* of the minute whose messages are counted, us; 0: none came */
+	unsigned int n_log;	/* messages in it */
 };
 
 struct pair {
@@ -32,10 +38,11 @@ struct pair {
 	struct child child[N_CHILDREN];
 	unsigned int in_flight;
 	uint64_t started;	/* CLOCK_MONOTONIC, us */
-	uint64_t heard;		/* when the worker last spoke, or got its first job */
 	sd_event_source *limit;	/* until it is ready */
-	bool owing;		/* the worker got a job and has not spoken since */
-	bool blocked;		/* the worker's channel is full */
+	uint64_t *unsaid;	/* jobs whose end the keeper is still to be told */
+	unsigned int n_unsaid, unsaid_room;
+	unsigned int n_late;	/* jobs that were answered otherwise: the worker may still speak of them */
+	bool blocked;		/* a channel is full */
 	bool starved;		/* no memory for a message; pool->retry clears it */
 	bool ended;		/* one of the two has: what they said before is read, no more said */
 	bool drain;		/* the worker is still to be told to drain */
@@ -74,7 +81,7 @@ struct pool {
 /* CLOCK_MONOTONIC of this turn of the event loop, us. */
 uint64_t pool_now(const struct pool *pool);
 
-/* pair.c */
+/* pair.c; pool-tell.c: pair_tell_unsaid() */
 
 /* Starts a pair and adds it to @gen. Returns 0 or a negative errno, with nothing added but what is dying. */
 int pair_start(struct generation *gen);
@@ -86,12 +93,17 @@ void pair_kill(struct pair *pair);
 void pair_end_by(struct child *child, const char *what);
 /* Tells the worker to end when it has nothing left; again later when its channel is full. */
 void pair_drain(struct pair *pair);
+/* Tells the keeper of the ends that there was no room for. */
+void pair_tell_unsaid(struct pair *pair);
 /* What its processes wrote before their end may still be in their channels: results count. */
 void pair_read_last_words(struct pair *pair);
 /* Takes it out of its generation. Its processes must have been reaped. */
 void pair_free(struct pair *pair);
 
 /* pool.c */
+
+/* NULL: there is none in this state. */
+struct generation *pool_find(const struct pool *pool, enum gen_state state);
 
 /*
  * Ends the pair. @why NULL: it ended as it should. @error: for whoever waits

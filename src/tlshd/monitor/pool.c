@@ -8,15 +8,12 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "common/channel.h"
 #include "tlshd/monitor/pool-private.h"
 
 #define STABLE_AFTER (10 * USEC_PER_SEC)	/* a life this long clears the restart delay */
 #define DELAY_MIN (100 * USEC_PER_MSEC)
 #define DELAY_MAX (10 * USEC_PER_SEC)
 #define RETIRED_LIMIT (660 * USEC_PER_SEC)	/* for the last handshake; above the longest timeout */
-#define SILENCE_LIMIT (5 * USEC_PER_SEC)	/* of a worker that should have answered */
-#define SHORTAGE_RETRY (20 * USEC_PER_MSEC)	/* after the kernel had no memory for a job */
 
 static int on_replace(sd_event_source *source, uint64_t usec, void *ctx);
 
@@ -28,7 +25,7 @@ uint64_t pool_now(const struct pool *pool)
 	return t;
 }
 
-static struct generation *find_generation(const struct pool *pool, enum gen_state state)
+struct generation *pool_find(const struct pool *pool, enum gen_state state)
 {
 	struct generation *gen;
 
@@ -166,7 +163,7 @@ void pool_child_ready(struct child *c)
 		pool->callbacks->writable(pool->ctx);
 	if (gen->state != GEN_COMING || count_pairs(gen, true) < gen->n_wanted)
 		return;
-	old = find_generation(pool, GEN_CURRENT);
+	old = pool_find(pool, GEN_CURRENT);
 	gen->state = GEN_CURRENT;
 	if (old)
 		generation_retire(old);
@@ -228,7 +225,7 @@ void pool_free(struct pool *pool)
 
 int pool_reload(struct pool *pool, const struct config *config, struct material *material)
 {
-	struct generation *former = find_generation(pool, GEN_COMING);
+	struct generation *former = pool_find(pool, GEN_COMING);
 	struct generation *gen = calloc(1, sizeof(*gen));
 	int r;
 
@@ -264,120 +261,4 @@ int pool_reload(struct pool *pool, const struct config *config, struct material 
 		return r;
 	gen->state = GEN_COMING;
 	return 0;
-}
-
-static struct pair *least_busy(const struct generation *gen)
-{
-	struct pair *best = NULL;
-
-	for (struct pair *p = gen->pairs; p; p = p->next) {
-		if (!pair_ready(p) || p->blocked || p->starved)
-			continue;
-		if (!best || p->in_flight < best->in_flight)
-			best = p;
-	}
-	return best;
-}
-
-static int on_retry(sd_event_source *source, uint64_t usec, void *ctx)
-{
-	struct pool *pool = ctx;
-
-	for (struct generation *gen = pool->generations; gen; gen = gen->next) {
-		for (struct pair *p = gen->pairs; p; p = p->next)
-			p->starved = false;
-	}
-	pool->callbacks->writable(pool->ctx);
-	return 0;
-}
-
-/* @child got no message, for the reason @r: sees to it that another try is made, or that it ends. */
-static void not_sent(struct child *child, int r)
-{
-	struct pair *pair = child->pair;
-	struct pool *pool = pair->gen->pool;
-
-	switch (r) {
-	case -EAGAIN:
-		pair->blocked = true;
-		sd_event_source_set_io_events(child->io, EPOLLIN | EPOLLOUT);
-		break;
-	case -ENOMEM:
-	case -ENOBUFS:
-	case -ETOOMANYREFS:
-		/* The channel is writable all the same: waiting for that would not wait. */
-		pair->starved = true;
-		pool->retry = sd_event_source_disable_unref(pool->retry);
-		if (sd_event_add_time_relative(pool->event, &pool->retry, CLOCK_MONOTONIC,
-					       SHORTAGE_RETRY, 1, on_retry, pool) < 0)
-			pair->starved = false;
-		break;
-	default:
-		/* It died and we have not been told yet: another takes the job. */
-		pair_read_last_words(pair);
-		pair_end_by(child, "does not take its work");
-	}
-}
-
-int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pair **ret)
-{
-	struct generation *gen = find_generation(pool, GEN_CURRENT);
-	struct wire_message msg = { .type = WIRE_JOB, .job = *job };
-	struct pair *pair;
-
-	while (gen && (pair = least_busy(gen))) {
-		int r = channel_send(pair->child[CHILD_WORKER].channel, &msg, fd);
-
-		if (!r) {
-			pair->in_flight++;
-			if (!pair->owing)
-				pair->heard = pool_now(pool);
-			pair->owing = true;
-			*ret = pair;
-			return 0;
-		}
-		if (r == -EINVAL || r == -EMSGSIZE)
-			return r;
-		not_sent(&pair->child[CHILD_WORKER], r);
-		if (!pair->dying && !pair->blocked && !pair->starved)
-			return -EAGAIN;
-	}
-	return -EAGAIN;
-}
-
-bool pool_can_tell(const struct pair *pair)
-{
-	return !pair->blocked && !pair->starved;
-}
-
-int pool_tell(struct pool *pool, struct pair *pair, enum pool_receiver who,
-	      const struct wire_message *msg, int fd)
-{
-	struct child *child = &pair->child[who == POOL_WORKER ? CHILD_WORKER : CHILD_KEEPER];
-	int r;
-
-	if (pair->dying || pair->ended)
-		return -EPIPE;
-	r = channel_send(child->channel, msg, fd);
-	if (r == 0 || r == -EINVAL || r == -EMSGSIZE)
-		return r;
-	not_sent(child, r);
-	return pair->dying ? -EPIPE : -EAGAIN;
-}
-
-void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel)
-{
-	struct wire_message msg = { .type = WIRE_CANCEL, .cancel = id };
-
-	pair->in_flight--;
-	/* Lost when the channel is full: then the worker's own deadline ends the job. */
-	if (cancel && !pair->dying)
-		channel_send(pair->child[CHILD_WORKER].channel, &msg, -1);
-}
-
-void pool_overdue(struct pool *pool, struct pair *pair)
-{
-	/* A worker that is merely late for want of processor time still speaks now and then. */
-	if (pool_now(pool) - pair->heard > SILENCE_LIMIT)
-		pair_end_by(&pair->child[CHILD_WORKER], "does not answer");
 }

@@ -25,15 +25,25 @@
 struct pool;
 struct pair;	/* a worker and its keeper */
 
+/* What is to be thought of a message about a job. */
+enum pool_verdict {
+	POOL_FINE,
+	/*
+	 * There is no such job. Fine when the pair had one that was taken from it
+	 * (pool_forget() with @cancel) and has not reported it, else a violation.
+	 */
+	POOL_LATE,
+	POOL_VIOLATION,		/* ends the pair */
+};
+
 struct pool_callbacks {
 	/* A worker reports; @result->id is not checked yet. */
-	void (*result)(void *ctx, struct pair *pair, const struct hs_result *result);
+	enum pool_verdict (*result)(void *ctx, struct pair *pair, const struct hs_result *result);
 	/*
 	 * A worker asks for keys (WIRE_ASK), or a keeper has loaded those of a job
 	 * or not (WIRE_KEY_LOADED, WIRE_REFUSED). Its job is not checked yet.
-	 * Returns false when the message must not be, which ends the pair.
 	 */
-	bool (*keys)(void *ctx, struct pair *pair, const struct wire_message *msg);
+	enum pool_verdict (*keys)(void *ctx, struct pair *pair, const struct wire_message *msg);
 	/* @pair is gone; what it was given will not be answered. @why: for a person. */
 	void (*died)(void *ctx, struct pair *pair, const char *why);
 	/* A pair can take a job again. */
@@ -67,13 +77,18 @@ int pool_reload(struct pool *pool, const struct config *config, struct material 
 
 /*
  * Gives @job and a duplicate of @fd to the pair of the present generation with
- * the fewest jobs. Returns 0 with the pair; -EAGAIN when none can take one now
+ * the fewest jobs, and one signature to its keeper to make for it where it may
+ * need one of a configured key. Returns 0 with the pair; -EAGAIN when none can take one now
  * (`writable' will be called); -EINVAL or -EMSGSIZE for a job that cannot be sent.
  */
 int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pair **ret);
 
-/* The job @id of @pair has been answered: the pair forgets it. @cancel: tell the worker to stop. */
-void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel);
+/*
+ * The job @id of @pair has been answered: the pair forgets it. @cancel: not by the
+ * worker, which is told to stop. @keeper: its keeper knows of it (hs_may_sign(), or
+ * a WIRE_KEY), and is told in any case, if need be later.
+ */
+void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel, bool keeper);
 
 enum pool_receiver {
 	POOL_WORKER,
@@ -93,9 +108,9 @@ int pool_tell(struct pool *pool, struct pair *pair, enum pool_receiver who,
 bool pool_can_tell(const struct pair *pair);
 
 /*
- * A job of @pair passed its deadline without a word of the worker, which keeps
- * deadlines itself: when it has been silent for 5 s altogether it is stuck, and
- * the pair is replaced.
+ * A job of @pair passed its deadline without an answer of the worker, which keeps
+ * deadlines itself: when there has been none for 5 s altogether it is stuck, and
+ * the pair is replaced. So it is when the keeper has not answered a key for 5 s.
  */
 void pool_overdue(struct pool *pool, struct pair *pair);
 

@@ -122,31 +122,22 @@ static bool on_keeper(struct request *req, const struct wire_refused *refused)
 	return true;
 }
 
-/* CANCEL may have been lost for want of room, and then the keeper would keep the key for good. */
-static void forget_key(struct requests *t, struct pair *pair, uint64_t id)
-{
-	struct wire_message msg = { .type = WIRE_CANCEL, .cancel = id };
-
-	pool_tell(t->pool, pair, POOL_KEEPER, &msg, -1);
-}
-
-bool requests_keys(struct requests *t, struct pair *pair, const struct wire_message *msg)
+enum pool_verdict requests_keys(struct requests *t, struct pair *pair,
+				const struct wire_message *msg)
 {
 	uint64_t id = msg->type == WIRE_ASK ? msg->ask.job :
 		      msg->type == WIRE_REFUSED ? msg->refused.job : msg->key_loaded;
 	struct request *req = request_find(t, id);
+	bool good;
 
 	/* Answered before by deadline: nobody waits for it any more. */
-	if (!req || req->delayed) {
-		if (msg->type == WIRE_KEY_LOADED)
-			forget_key(t, pair, id);
-		return true;
-	}
+	if (!req || req->delayed)
+		return POOL_LATE;
 	if (req->pair != pair)
-		return false;
-	if (msg->type == WIRE_ASK)
-		return on_ask(req, &msg->ask);
-	return on_keeper(req, msg->type == WIRE_REFUSED ? &msg->refused : NULL);
+		return POOL_VIOLATION;
+	good = msg->type == WIRE_ASK ? on_ask(req, &msg->ask) :
+	       on_keeper(req, msg->type == WIRE_REFUSED ? &msg->refused : NULL);
+	return good ? POOL_FINE : POOL_VIOLATION;
 }
 
 void requests_answer_keys(struct requests *t)

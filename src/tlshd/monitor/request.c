@@ -178,13 +178,10 @@ static void send_done(struct request *req, unsigned int status, uint32_t remote_
 /* @pair, which had it, forgets the job. */
 static void give_back(struct request *req, struct pair *pair, bool cancel)
 {
-	struct pool *pool = req->table->pool;
-	struct wire_message forget = { .type = WIRE_CANCEL, .cancel = req->id };
+	bool granted = hs_may_sign(req->nl.role, req->nl.auth) && !keys_needed(&req->nl);
 
-	pool_forget(pool, pair, req->id, cancel);
-	/* A keeper forgets a key once it has signed with it, but there may have been no signature. */
-	if (req->certificate_fd >= 0)
-		pool_tell(pool, pair, POOL_KEEPER, &forget, -1);
+	/* A keeper forgets a grant or key once it has signed, but there may have been no signature. */
+	pool_forget(req->table->pool, pair, req->id, cancel, granted || req->certificate_fd >= 0);
 }
 
 /* Who the peer is, for the consumer: the key that proved it, or just that it was proved. */
@@ -411,20 +408,20 @@ static bool delay(struct request *req, const struct hs_result *result)
 	return true;
 }
 
-void requests_result(struct requests *t, struct pair *pair, const struct hs_result *result)
+enum pool_verdict requests_result(struct requests *t, struct pair *pair,
+				  const struct hs_result *result)
 {
 	struct request *req = request_find(t, result->id);
 
-	/* Answered before by deadline, or never this worker's: nothing to say. */
-	if (!req || req->pair != pair || req->delayed)
-		return;
-	if (result->outcome == HS_OK && !request_has_keys(req)) {
-		request_fail(req, HS_INTERNAL, "the worker reports success without the key it needs");
-		return;
-	}
-	if (t->delay_done && delay(req, result))
-		return;
-	complete(req, result);
+	/* Answered before, by deadline; or there never was one. */
+	if (!req || req->delayed)
+		return POOL_LATE;
+	/* Another worker's, or success without the key that it takes: a lie. */
+	if (req->pair != pair || (result->outcome == HS_OK && !request_has_keys(req)))
+		return POOL_VIOLATION;
+	if (!t->delay_done || !delay(req, result))
+		complete(req, result);
+	return POOL_FINE;
 }
 
 void requests_pair_died(struct requests *t, struct pair *pair, const char *why)

@@ -46,8 +46,10 @@ void requests_set_keyrings(struct requests *requests, const char *const *keyring
 int requests_accept(struct requests *requests);
 
 /* Of struct pool_callbacks. */
-void requests_result(struct requests *requests, struct pair *pair, const struct hs_result *result);
-bool requests_keys(struct requests *requests, struct pair *pair, const struct wire_message *msg);
+enum pool_verdict requests_result(struct requests *requests, struct pair *pair,
+				  const struct hs_result *result);
+enum pool_verdict requests_keys(struct requests *requests, struct pair *pair,
+				const struct wire_message *msg);
 void requests_pair_died(struct requests *requests, struct pair *pair, const char *why);
 void requests_dispatch(struct requests *requests);
 

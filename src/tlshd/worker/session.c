@@ -335,7 +335,6 @@ int session_new(struct session **ret, struct engine *engine, const struct hs_job
 {
 	CLEANUP(session_freep) struct session *s = calloc(1, sizeof(*s));
 	bool psk = job->auth == HS_AUTH_PSK;
-	bool signs = !psk && (job->role == HS_SERVER || job->auth == HS_AUTH_X509);
 
 	if (!s)
 		return -ENOMEM;
@@ -348,7 +347,7 @@ int session_new(struct session **ret, struct engine *engine, const struct hs_job
 	if (psk && job->role == HS_SERVER)
 		s->replay = g_byte_array_new();
 	admit(s);
-	if (signs && transcript_new(&s->transcript) < 0)
+	if (hs_may_sign(job->role, job->auth) && transcript_new(&s->transcript) < 0)
 		return -ENOMEM;
 	/* With valid arguments nothing but memory can be missing. */
 	if (set_up(s) < 0)

@@ -11,7 +11,8 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 
-#define ANSWER_LIMIT_MS 5000	/* a TPM takes a few hundred */
+/* A TPM takes a few hundred; less than any usual deadline, so that requests are answered at once. */
+#define ANSWER_LIMIT_MS 4000
 
 /* The answer to @job; one to an earlier request that we no longer wait for is passed over. */
 static int receive(int channel, uint64_t job, struct wire_message *msg)
@@ -37,7 +38,7 @@ int signer_sign(void *ctx, uint64_t job, enum hs_role role, enum hs_identity ide
 		const char *algorithm, const void *data, size_t len,
 		void *signature, size_t size)
 {
-	int channel = *(int *)ctx;
+	const struct signer *signer = ctx;
 	struct wire_message msg = {
 		.type = WIRE_SIGN,
 		.sign = { .job = job, .role = role, .identity = identity, .len = len },
@@ -48,9 +49,13 @@ int signer_sign(void *ctx, uint64_t job, enum hs_role role, enum hs_identity ide
 		return -EMSGSIZE;
 	text_copy(msg.sign.algorithm, sizeof(msg.sign.algorithm), algorithm);
 	memcpy(msg.sign.data, data, len);
-	r = child_send(channel, &msg);
+	r = child_send(signer->keeper, &msg);
 	if (!r)
-		r = receive(channel, job, &msg);
+		r = receive(signer->keeper, job, &msg);
+	if (r == -ETIMEDOUT) {
+		log_error(signer->log, "the keeper does not answer within %d s", ANSWER_LIMIT_MS / 1000);
+		_exit(EX_TEMPFAIL);
+	}
 	if (r == -EPIPE || r == -ECONNRESET || r == -EBADMSG)
 		_exit(EX_IOERR);
 	if (r < 0)

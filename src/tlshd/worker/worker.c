@@ -29,8 +29,9 @@
 #define USEC_PER_MSEC UINT64_C(1000)
 
 struct worker {
-	int monitor, keeper;	/* channels */
+	int monitor;		/* channel */
 	struct log log;
+	struct signer signer;
 	sd_event *event;
 	struct engine *engine;
 	struct job *jobs;
@@ -160,12 +161,13 @@ static struct job *find_job(const struct worker *w, uint64_t id)
 	return job;
 }
 
-static void cancel_job(struct worker *w, uint64_t id)
+/* Nobody waits for the result, but the monitor counts: each job is reported once. */
+static int cancel_job(struct worker *w, uint64_t id)
 {
+	const struct hs_result result = { .outcome = HS_TIMEOUT };
 	struct job *job = find_job(w, id);
 
-	if (job)
-		job_free(job);
+	return job ? finish(w, job, id, &result) : 0;
 }
 
 static int use_certificate(struct job *job, const char *label, int fd)
@@ -220,8 +222,7 @@ static int handle(struct worker *w, const struct wire_message *msg, int fd)
 	case WIRE_JOB:
 		return fd < 0 ? -EBADMSG : start_job(w, &msg->job, TAKE_FD(owned));
 	case WIRE_CANCEL:
-		cancel_job(w, msg->cancel);
-		return 0;
+		return cancel_job(w, msg->cancel);
 	case WIRE_DRAIN:
 		w->draining = true;
 		return 0;
@@ -291,7 +292,7 @@ static void use_file(struct engine_config *config, const struct child_file *f)
 static int load(struct worker *w, char *reason, size_t size)
 {
 	struct engine_config config = {
-		.log = &w->log, .sign = signer_sign, .sign_ctx = &w->keeper,
+		.log = &w->log, .sign = signer_sign, .sign_ctx = &w->signer,
 	};
 	struct child_files files;
 	int r = child_receive_files(w->monitor, &files);
@@ -319,7 +320,7 @@ static int serve(struct worker *w)
 	if (r >= 0)
 		r = sd_event_add_io(w->event, NULL, w->monitor, EPOLLIN, on_monitor, w);
 	if (r >= 0)
-		r = sd_event_add_io(w->event, NULL, w->keeper, 0, on_keeper, w);
+		r = sd_event_add_io(w->event, NULL, w->signer.keeper, 0, on_keeper, w);
 	if (r >= 0)
 		r = child_report_start(w->monitor, NULL);
 	if (r >= 0)
@@ -332,13 +333,14 @@ static int serve(struct worker *w)
 
 int worker_main(uid_t uid, gid_t gid)
 {
-	struct worker w = { .monitor = CHILD_FD_MONITOR, .keeper = CHILD_FD_PEER };
+	struct worker w = { .monitor = CHILD_FD_MONITOR };
 	char reason[LOG_TEXT_MAX];
 	const char *step;
 	int r;
 
 	child_ignore_signals();
 	w.log = (struct log){ .level = LOG_INFO, .sink = log_sink_channel, .ctx = &w.monitor };
+	w.signer = (struct signer){ .keeper = CHILD_FD_PEER, .log = &w.log };
 	r = demote(uid, gid, DEMOTE_LOCK_MEMORY, &step);
 	if (r < 0) {
 		snprintf(reason, sizeof(reason), "a worker could not give up its privileges: %s: %s",

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Workers in a stranger's hands: what they say of jobs, and how much they say. */
+#include <signal.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "pool-world.h"
+
+#define LINES 100	/* of one process in a minute */
+
+static void start_quietly(struct world *w, unsigned int workers)
+{
+	g_free(w->config);
+	w->config = g_strdup("");
+	start(workers);
+}
+
+/* Times @text is in the log. */
+static unsigned int count(struct world *w, const char *text)
+{
+	unsigned int n = 0;
+
+	for (const char *p = w->text->str; (p = strstr(p, text)); p++)
+		n++;
+	return n;
+}
+
+/* --- of jobs --- */
+
+/* Its pair is ended, its other jobs are answered by that, and it has a successor. */
+static void test_liar(struct world *w, gconstpointer what)
+{
+	struct task *held[4], *task;
+	unsigned int n_results = 0;
+
+	start(2);
+	for (unsigned int i = 0; i < G_N_ELEMENTS(held); i++)
+		held[i] = give_for_sure("hold");
+	for (unsigned int i = 0; i < G_N_ELEMENTS(held); i++)
+		WAIT(held[i]->pid);
+	task = give_for_sure(what);
+	WAIT(w->n_died == 1);
+	g_assert_nonnull(strstr(w->why, "broke the protocol"));
+	WAIT(done(task));
+	/* Nobody's handshake succeeded by that, but perhaps its own. */
+	for (unsigned int i = 0; i < G_N_ELEMENTS(held); i++)
+		n_results += held[i]->n_results;
+	g_assert_cmpuint(n_results, ==, 0);
+	g_assert_cmpuint(task->n_results, ==, strcmp(what, "twice") ? 0 : 1);
+	WAIT(n_alive() == 4);
+	task = give_for_sure("ok");
+	WAIT(done(task));
+	g_assert_cmpuint(task->n_results, ==, 1);
+	g_assert_cmpuint(w->n_died, ==, 1);
+}
+
+/* Answered otherwise while the worker works: its word comes late, once, and is none. */
+static void test_late(struct world *w, gconstpointer unused)
+{
+	struct task *slow, *task;
+
+	start(2);
+	slow = give_for_sure("slow");
+	run_for(20);
+	forget(slow);
+	run_for(2 * LATE_MS);
+	for (unsigned int i = 0; i < 4; i++) {
+		task = give_for_sure("ok");
+		WAIT(done(task));
+		g_assert_cmpuint(task->n_results, ==, 1);
+	}
+	g_assert_cmpuint(slow->n_results, ==, 0);
+	g_assert_cmpuint(w->n_died, ==, 0);
+}
+
+/* --- how much --- */
+
+static void test_chat(struct world *w, gconstpointer unused)
+{
+	struct task *task;
+
+	start_quietly(w, 2);
+	task = give_for_sure("chat 100");
+	WAIT(done(task));
+	g_assert_cmpuint(count(w, ": chat"), ==, LINES);
+	g_assert_cmpuint(count(w, "not written"), ==, 0);
+	g_assert_cmpuint(w->n_died, ==, 0);
+}
+
+static void test_much(struct world *w, gconstpointer unused)
+{
+	struct pair *pair;
+	struct task *task;
+
+	start_quietly(w, 2);
+	task = give_for_sure("chat 500");
+	pair = task->pair;
+	WAIT(done(task));
+	g_assert_cmpuint(task->n_results, ==, 1);
+	g_assert_cmpuint(count(w, ": chat"), <=, LINES);
+	g_assert_cmpuint(w->n_died, ==, 0);
+	/* A minute later it may speak again, and how much was left out is said, once. */
+	w->later += 61 * SECOND;
+	do {
+		task = give_for_sure("chat 1");
+		WAIT(done(task));
+	} while (count(w, "not written: 4") == 0);
+	g_assert_cmpuint(count(w, "wrote too many messages"), ==, 1);
+	g_assert_true(pair != NULL);
+}
+
+static void test_flood(struct world *w, gconstpointer unused)
+{
+	struct task *held[4], *task;
+
+	start_quietly(w, 2);
+	for (unsigned int i = 0; i < G_N_ELEMENTS(held); i++)
+		held[i] = give_for_sure("hold");
+	for (unsigned int i = 0; i < G_N_ELEMENTS(held); i++)
+		WAIT(held[i]->pid);
+	task = give_for_sure("chat 20000");
+	WAIT(w->n_died == 1);
+	g_assert_nonnull(strstr(w->why, "floods the log"));
+	g_assert_cmpuint(task->n_results, ==, 0);
+	g_assert_cmpuint(count(w, ": chat"), <=, LINES);
+	WAIT(n_alive() == 4);
+	task = give_for_sure("ok");
+	WAIT(done(task));
+	g_assert_cmpuint(task->n_results, ==, 1);
+}
+
+#define ADD(name, data, fn) \
+	g_test_add("/pool/hostile/" name, struct world, data, set_up, fn, tear_down)
+
+int main(int argc, char **argv)
+{
+	sigset_t mask;
+
+	g_test_init(&argc, &argv, NULL);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	ADD("made-up", "made-up", test_liar);
+	ADD("twice", "twice", test_liar);
+	ADD("another's", "another's", test_liar);
+	ADD("late", NULL, test_late);
+	ADD("chat", NULL, test_chat);
+	ADD("much", NULL, test_much);
+	ADD("flood", NULL, test_flood);
+	return g_test_run();
+}
