@@ -20,5 +20,8 @@ PACKAGES_NVME=(tcpdump iproute2 keyutils perl-base)
 PACKAGES_INTEROP=(openssl gnutls-bin iproute2 keyutils)
 PACKAGES_SYSTEMD=(systemd openssl iproute2)
 
+PACKAGES_ANALYSIS=(cppcheck clang-tidy-14 gcc python3)
+PACKAGES_VALGRIND=(valgrind libc6-dbg)
+
 # unit tests and style checks
 PACKAGES_TEST=(openssl gnutls-bin shellcheck mandoc python3 libasan8 libubsan1)
