@@ -5,7 +5,7 @@
 
 PACKAGES_BUILD=(
 	gcc libc6-dev meson ninja-build pkg-config libgnutls28-dev libnl-3-dev libnl-genl-3-dev
-	libglib2.0-dev libkeyutils-dev libsystemd-dev
+	libglib2.0-dev libkeyutils-dev libsystemd-dev libseccomp-dev
 )
 
 # to boot a guest: the emulator, its first process, modprobe; what unpacks a kernel

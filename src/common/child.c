@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "build-config.h"
 #include "common/channel.h"
 #include "common/cleanup.h"
 #include "common/text.h"
@@ -18,6 +20,7 @@ void child_ignore_signals(void)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 int child_send(int channel, const struct wire_message *msg)
@@ -119,4 +122,23 @@ int child_report_start(int channel, const char *reason)
 		text_copy(msg.text.text, sizeof(msg.text.text), reason);
 	}
 	return child_send(channel, &msg);
+}
+
+int child_confine(int channel, const struct log *log, enum sandbox_role role)
+{
+	char reason[LOG_TEXT_MAX];
+	const char *step = "";
+	int r;
+
+	if (TLSHD_SANDBOX_OFF)
+		log_debug(log, "this build has no sandbox");
+	r = sandbox_enter(role, &step);
+	if (r >= 0) {
+		log_debug(log, "confined, with Landlock %d", r);
+		return 0;
+	}
+	snprintf(reason, sizeof(reason), "a %s could not confine itself: %s: %s",
+		 role == SANDBOX_WORKER ? "worker" : "keeper", step, strerror(-r));
+	child_report_start(channel, reason);
+	return r;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "common/log.h"
+#include "common/sandbox.h"
 #include "common/wire.h"
 
 /* A log sink: sends the message to the monitor. @ctx: pointer to the channel's int. Waits when it is full. */
@@ -39,8 +40,15 @@ void child_files_free(struct child_files *files);
 int child_report_start(int channel, const char *reason);
 
 /*
+ * sandbox_enter(), for what has loaded everything and is about to report that. A
+ * failure is reported here. Returns 0 or a negative errno.
+ */
+int child_confine(int channel, const struct log *log, enum sandbox_role role);
+
+/*
  * Makes signals that are meant for the monitor but reach all (^C, pkill) no
- * concern of ours, and a broken connection an error instead of a signal.
+ * concern of ours, and a broken connection an error instead of a signal. So is
+ * a message to standard error for which there is no room (SIGXFSZ).
  */
 void child_ignore_signals(void);
 

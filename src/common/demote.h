@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * How a worker or keeper becomes one: the whole of its privileges on one
- * screen. A system call filter is to be added at the end of demote().
+ * screen. What it still needs while it loads goes with sandbox_enter().
  */
 #ifndef TLSHD_COMMON_DEMOTE_H
 #define TLSHD_COMMON_DEMOTE_H

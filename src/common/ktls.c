@@ -17,10 +17,6 @@
 
 #include "common/cleanup.h"
 
-#ifndef TLS_TX_MAX_PAYLOAD_LEN
-#define TLS_TX_MAX_PAYLOAD_LEN 5	/* u16; Linux 6.19 */
-#endif
-
 #define CRYPTO_INFO_MAX sizeof(struct tls12_crypto_info_aes_gcm_256)
 
 static_assert(sizeof(struct tls12_crypto_info_chacha20_poly1305) <= CRYPTO_INFO_MAX, "");

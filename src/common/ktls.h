@@ -19,6 +19,9 @@ enum ktls_cipher {
 
 #define KTLS_KEY_MAX 32
 #define KTLS_NONCE_LEN 12	/* RFC 8446 5.3: the static IV of each of our ciphers */
+#ifndef TLS_TX_MAX_PAYLOAD_LEN
+#define TLS_TX_MAX_PAYLOAD_LEN 5	/* linux/tls.h, u16; Linux 6.19 */
+#endif
 #define KTLS_RECORD_MAX 16384	/* RFC 8446 5.1: bytes of plaintext in a record */
 
 /* One direction of traffic. A secret: the owner wipes it. */

@@ -27,6 +27,7 @@ struct keeper {
 	struct grants grants;
 	uint64_t told;		/* when something refused was last told of, us; 0: never */
 	unsigned int n_untold;
+	enum sandbox_role confined_as;
 };
 
 /* Once a minute: who asks for what is refused may do so often. */
@@ -232,9 +233,13 @@ static int load(struct keeper *k, char *reason, size_t size)
 		return r;
 	}
 	k->log.level = files.start.log_level;
+	k->confined_as = SANDBOX_KEEPER;
 	for (size_t i = 0; r == 0 && i < files.n; i++) {
-		if (files.file[i].what.use == WIRE_FILE_PRIVATE_KEY)
-			r = load_key(k, &files, &files.file[i], reason, size);
+		if (files.file[i].what.use != WIRE_FILE_PRIVATE_KEY)
+			continue;
+		if (files.file[i].what.url[0])
+			k->confined_as = SANDBOX_KEEPER_TOKEN;
+		r = load_key(k, &files, &files.file[i], reason, size);
 	}
 	child_files_free(&files);
 	return r;
@@ -248,6 +253,8 @@ static int serve(struct keeper *k)
 		r = sd_event_add_io(k->event, NULL, k->monitor, EPOLLIN, on_monitor, k);
 	if (r >= 0)
 		r = sd_event_add_io(k->event, NULL, k->worker, EPOLLIN, on_worker, k);
+	if (r >= 0)
+		r = child_confine(k->monitor, &k->log, k->confined_as);
 	if (r >= 0)
 		r = child_report_start(k->monitor, NULL);
 	if (r >= 0)

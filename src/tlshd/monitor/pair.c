@@ -308,6 +308,9 @@ static void describe_exit(const siginfo_t *si, char *buf, size_t size)
 {
 	if (si->si_code == CLD_EXITED)
 		snprintf(buf, size, "ended with status %d", si->si_status);
+	else if (si->si_status == SIGSYS)
+		snprintf(buf, size, "was killed by signal %d (SIGSYS): it made a system call that its "
+			 "sandbox forbids; please report this", SIGSYS);
 	else
 		snprintf(buf, size, "was killed by signal %d (SIG%s)", si->si_status,
 			 sigabbrev_np(si->si_status) ? sigabbrev_np(si->si_status) : "?");
@@ -371,7 +374,7 @@ static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx)
 	struct pair *pair = c->pair;
 	struct generation *gen = pair->gen;
 	siginfo_t end = *si;
-	char how[64];
+	char how[128];
 
 	pair_read_last_words(pair);
 	first = first_to_fall(c, &end);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <systemd/sd-event.h>
 
@@ -173,19 +172,20 @@ static int cancel_job(struct worker *w, uint64_t id)
 static int use_certificate(struct job *job, const char *label, int fd)
 {
 	struct engine_file file = { .label = label };
-	struct stat st;
+	/* Not fstat(): with some C libraries that is a call that can look at any path. */
+	off_t size = lseek(fd, 0, SEEK_END);
 	void *data;
 	int r;
 
-	if (fstat(fd, &st) < 0 || st.st_size <= 0)
+	if (size <= 0)
 		return -EBADMSG;
-	data = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	data = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED)
 		return -errno;
 	file.data = data;
-	file.size = st.st_size;
+	file.size = (size_t)size;
 	r = session_set_certificate(job->session, &file);
-	munmap(data, st.st_size);
+	munmap(data, file.size);
 	return r;
 }
 
@@ -313,6 +313,16 @@ static int load(struct worker *w, char *reason, size_t size)
 	return r;
 }
 
+/* sd-event makes its timer with the first deadline, when it would be too late. */
+static int make_timer(sd_event *event)
+{
+	sd_event_source *source = NULL;
+	int r = sd_event_add_time(event, &source, CLOCK_MONOTONIC, UINT64_MAX, 1, NULL, NULL);
+
+	sd_event_source_disable_unref(source);
+	return r;
+}
+
 static int serve(struct worker *w)
 {
 	int r = sd_event_new(&w->event);
@@ -321,6 +331,10 @@ static int serve(struct worker *w)
 		r = sd_event_add_io(w->event, NULL, w->monitor, EPOLLIN, on_monitor, w);
 	if (r >= 0)
 		r = sd_event_add_io(w->event, NULL, w->signer.keeper, 0, on_keeper, w);
+	if (r >= 0)
+		r = make_timer(w->event);
+	if (r >= 0)
+		r = child_confine(w->monitor, &w->log, SANDBOX_WORKER);
 	if (r >= 0)
 		r = child_report_start(w->monitor, NULL);
 	if (r >= 0)
