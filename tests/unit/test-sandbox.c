@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A sandbox cannot be left, so each thing is tried by a child of its own: it opens what
+ * it needs, enters, tries, and ends. How it ended is what is looked at: with a status, which
+ * says that the call came back, or by SIGSYS. What must be refused is also tried
+ * without a sandbox, where it must come back: else a mistake would pass for a refusal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "build-config.h"
+#include "common/channel.h"
+#include "common/child.h"
+#include "common/demote.h"
+#include "common/sandbox.h"
+#include "sandbox-attempts.h"
+
+#define CAME_BACK 77	/* the child's status */
+#define SET_UP_FAILED 99
+#define NOBODY SANDBOX_N_ROLES	/* without a sandbox */
+
+static const char *const role_names[] = { "worker", "keeper", "keeper-token", "nobody" };
+
+/* ---- one child ---------------------------------------------------------------------------- */
+
+static void connection(int *ret_fd)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t len = sizeof(addr);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	*ret_fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (bind(listener, (struct sockaddr *)&addr, len) < 0 || listen(listener, 1) < 0 ||
+	    getsockname(listener, (struct sockaddr *)&addr, &len) < 0 ||
+	    connect(*ret_fd, (struct sockaddr *)&addr, len) < 0 ||
+	    accept(listener, NULL, NULL) < 0)
+		_exit(SET_UP_FAILED);
+}
+
+/* @monitor and @peer become the descriptors that a worker has. */
+static void get(struct have *h, int monitor, int peer, int err)
+{
+	if (dup2(monitor, CHILD_FD_MONITOR) < 0 || dup2(peer, CHILD_FD_PEER) < 0 ||
+	    dup2(err, STDERR_FILENO) < 0)
+		_exit(SET_UP_FAILED);
+	h->memfd = memfd_create("certificate", 0);
+	h->unix_socket = socket(AF_UNIX, SOCK_DGRAM, 0);
+	h->epoll = epoll_create1(0);
+	h->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+	connection(&h->tcp);
+	if (h->memfd < 0 || h->unix_socket < 0 || h->epoll < 0 || h->timer < 0 ||
+	    write(h->memfd, "content", 7) != 7 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		_exit(SET_UP_FAILED);
+	child_ignore_signals();
+}
+
+static void enter(enum sandbox_role role)
+{
+	const char *step = "none";
+	int r;
+
+	if (role == NOBODY)
+		return;
+	r = sandbox_enter(role, &step);
+	if (r < 0) {
+		dprintf(STDERR_FILENO, "%s: %s", step, strerror(-r));
+		_exit(SET_UP_FAILED);
+	}
+}
+
+static pid_t sleeper(void)
+{
+	pid_t pid = fork();
+
+	g_assert_no_errno(pid);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		signal(SIGABRT, SIG_IGN);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+/* Not a file, which would have no room: RLIMIT_FSIZE. */
+static void read_stderr(int fd)
+{
+	char text[512];
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	if (n > 0)
+		g_test_message("%s", g_strchomp(text));
+	close(fd);
+}
+
+/* What -Dsandbox=trap told of it, "" for nothing. */
+static void read_told(int channel, char *told, size_t size)
+{
+	struct wire_message msg;
+	int fd = -1;
+
+	told[0] = '\0';
+	while (channel_recv(channel, &msg, &fd) == 0)
+		if (msg.type == WIRE_LOG)
+			g_strlcpy(told, msg.text.text, size);
+}
+
+/* Out of the way of the numbers that one end of each is to get. */
+static int move_away(int fd)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, 20);
+
+	g_assert_cmpint(moved, >=, 0);
+	close(fd);
+	return moved;
+}
+
+/* Returns the child's status, as waitpid() has it. */
+static int run(enum sandbox_role role, long (*fn)(const struct have *h), char *told, size_t size)
+{
+	struct have h = { .other = sleeper() };
+	int monitor[2], peer[2], err[2], status;
+	pid_t pid;
+
+	g_assert_no_errno(pipe(err));
+	g_assert_cmpint(channel_pair(monitor), ==, 0);
+	g_assert_cmpint(channel_pair(peer), ==, 0);
+	for (int i = 0; i < 2; i++) {
+		monitor[i] = move_away(monitor[i]);
+		peer[i] = move_away(peer[i]);
+		err[i] = move_away(err[i]);
+	}
+	pid = fork();
+	g_assert_no_errno(pid);
+	if (pid == 0) {
+		alarm(30);
+		get(&h, monitor[1], peer[1], err[1]);
+		enter(role);
+		_exit(fn(&h) < 0 && role != NOBODY ? errno & 0x3f : CAME_BACK);
+	}
+	close(err[1]);
+	g_assert_no_errno(waitpid(pid, &status, 0));
+	read_stderr(err[0]);
+	if (told)
+		read_told(monitor[0], told, size);
+	for (int i = 0; i < 2; i++) {
+		close(monitor[i]);
+		close(peer[i]);
+	}
+	kill(h.other, SIGKILL);
+	waitpid(h.other, NULL, 0);
+	return status;
+}
+
+static char *status_text(int status)
+{
+	return WIFSIGNALED(status) ? g_strdup_printf("killed by signal %d", WTERMSIG(status)) :
+				     g_strdup_printf("status %d", WEXITSTATUS(status));
+}
+
+/* ---- the lists ---------------------------------------------------------------------------- */
+
+struct test {
+	enum sandbox_role role;
+	const struct attempt *what;
+};
+
+static void test_refused(const void *data)
+{
+	const struct test *t = data;
+	char told[LOG_TEXT_MAX];
+	g_autofree char *end = status_text(run(t->role, t->what->fn, told, sizeof(told)));
+	g_autofree char *wanted = g_strdup_printf("killed by signal %d", SIGSYS);
+
+	g_assert_cmpstr(end, ==, wanted);
+	if (!TLSHD_SANDBOX_TRAP) {
+		g_assert_cmpstr(told, ==, "");
+		return;
+	}
+	g_test_message("%s", told);
+	g_assert_nonnull(strstr(told, "the sandbox forbids "));
+	g_assert_nonnull(strstr(told, t->what->call));
+}
+
+static void test_possible(const void *data)
+{
+	const struct test *t = data;
+	g_autofree char *end = status_text(run(t->role, t->what->fn, NULL, 0));
+	g_autofree char *wanted = g_strdup_printf("status %d", CAME_BACK);
+
+	g_assert_cmpstr(end, ==, wanted);
+}
+
+/* ---- other doors -------------------------------------------------------------------------- */
+#ifdef __x86_64__
+#define X32_BIT 0x40000000
+
+static long try_x32(const struct have *h)
+{
+	return syscall(X32_BIT | SYS_getpid);
+}
+
+/* getpid() of i386 is 20. */
+static long try_int80(const struct have *h)
+{
+	long r;
+
+	__asm__ volatile("int $0x80" : "=a" (r) : "a" (20L) : "r8", "r9", "r10", "r11", "memory");
+	return r;
+}
+
+/* Killed at once, in a trap build, too: nothing of ours knows that architecture. */
+static void test_architectures(void)
+{
+	g_autofree char *x32 = status_text(run(SANDBOX_WORKER, try_x32, NULL, 0));
+	g_autofree char *wanted = g_strdup_printf("killed by signal %d", SIGSYS);
+	g_autofree char *i386 = NULL;
+	int outside = run(NOBODY, try_int80, NULL, 0);
+
+	g_assert_cmpstr(x32, ==, wanted);
+	if (!WIFEXITED(outside)) {
+		g_test_skip("this kernel has no system calls of i386; those of x32 were tried");
+		return;
+	}
+	i386 = status_text(run(SANDBOX_WORKER, try_int80, NULL, 0));
+	g_assert_cmpstr(i386, ==, wanted);
+}
+#else
+static void test_architectures(void)
+{
+	g_test_skip("this processor has one set of system calls only");
+}
+#endif
+
+static long do_abort(const struct have *h)
+{
+	signal(SIGABRT, SIG_DFL);
+	abort();
+}
+
+/* A fault that the C library finds is seen as such, not as a violation. */
+static void test_abort(void)
+{
+	for (unsigned int role = 0; role < SANDBOX_N_ROLES; role++) {
+		int status = run(role, do_abort, NULL, 0);
+
+		g_assert_true(WIFSIGNALED(status));
+		g_assert_cmpint(WTERMSIG(status), ==, SIGABRT);
+	}
+}
+
+static long look_at_limits(const struct have *h)
+{
+	struct rlimit l;
+	static const int zero[] = {
+		RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_FSIZE, RLIMIT_MSGQUEUE, RLIMIT_NICE,
+		RLIMIT_RTPRIO,
+	};
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(zero); i++)
+		if (getrlimit((__rlimit_resource_t)zero[i], &l) < 0 || l.rlim_cur || l.rlim_max)
+			return -1;
+	return getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_max > 16448 ? -1 : 0;
+}
+
+/* ---- a keeper with a token ---------------------------------------------------------------- */
+
+static long token_does(const struct have *h)
+{
+	int fd = open("/dev/null", O_RDWR), s = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	return fd < 0 || s < 0 || write(fd, "x", 1) != 1 || fcntl(fd, F_GETFL) < 0 ? -1 : 0;
+}
+
+static const struct attempt *find_refused(const char *name)
+{
+	const struct attempt *a = sandbox_refused;
+
+	while (g_strcmp0(a->name, name) != 0) {
+		g_assert_nonnull(a->name);
+		a++;
+	}
+	return a;
+}
+
+static void test_token(void)
+{
+	static const char *const too_much[] = {
+		"execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "keyctl",
+		"add_key", "unshare", "io_uring_setup", "bpf", "userfaultfd",
+	};
+	int status = run(SANDBOX_KEEPER_TOKEN, token_does, NULL, 0);
+
+	g_assert_true(WIFEXITED(status));
+	g_assert_cmpint(WEXITSTATUS(status), ==, CAME_BACK);
+	for (unsigned int i = 0; i < G_N_ELEMENTS(too_much); i++) {
+		struct test t = { SANDBOX_KEEPER_TOKEN, find_refused(too_much[i]) };
+
+		test_refused(&t);
+	}
+}
+
+/* ---- the other two fences ----------------------------------------------------------------- */
+
+/*
+ * The filter hides them. So the child runs what sandbox_enter() does before the filter: the
+ * program is linked with --wrap=sandbox_filter, which leaves it out where this is set.
+ */
+static bool without_filter;
+
+int __real_sandbox_filter(enum sandbox_role role, const char **ret_step);
+int __wrap_sandbox_filter(enum sandbox_role role, const char **ret_step);
+
+int __wrap_sandbox_filter(enum sandbox_role role, const char **ret_step)
+{
+	return without_filter ? 0 : __real_sandbox_filter(role, ret_step);
+}
+
+static void test_limits(void)
+{
+	without_filter = true;
+	for (unsigned int role = SANDBOX_WORKER; role <= SANDBOX_KEEPER; role++)
+		g_assert_cmpint(WEXITSTATUS(run(role, look_at_limits, NULL, 0)), ==, CAME_BACK);
+	without_filter = false;
+	/* Without a sandbox some of them are not there, or this says nothing. */
+	g_assert_true(look_at_limits(NULL) < 0);
+}
+
+static long landlock_abi(void)
+{
+	return syscall(444, NULL, 0, 1);	/* landlock_create_ruleset(2) */
+}
+
+static long look_at_files(const struct have *h)
+{
+	if (open("/etc/passwd", O_RDONLY) >= 0 || errno != EACCES)
+		return -1;
+	if (open("/", O_RDONLY | O_DIRECTORY) >= 0 || errno != EACCES)
+		return -1;
+	return mkdir("/tmp/tlshd-test-sandbox", 0700) == 0 || errno != EACCES ? -1 : 0;
+}
+
+static long look_at_connect(const struct have *h)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons(9),
+	};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	return connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 || errno != EACCES ? -1 : 0;
+}
+
+static long look_at_signals(const struct have *h)
+{
+	return kill(h->other, 0) == 0 || errno != EPERM ? -1 : 0;
+}
+
+static void test_landlock(void)
+{
+	long abi = landlock_abi();
+
+	if (abi <= 0) {
+		g_test_skip("this kernel has no Landlock");
+		return;
+	}
+	g_test_message("Landlock %ld", abi);
+	without_filter = true;
+	for (unsigned int role = SANDBOX_WORKER; role <= SANDBOX_KEEPER; role++) {
+		g_assert_cmpint(WEXITSTATUS(run(role, look_at_files, NULL, 0)), ==, CAME_BACK);
+		if (abi >= 4)
+			g_assert_cmpint(WEXITSTATUS(run(role, look_at_connect, NULL, 0)), ==,
+					CAME_BACK);
+		if (abi >= 6)
+			g_assert_cmpint(WEXITSTATUS(run(role, look_at_signals, NULL, 0)), ==,
+					CAME_BACK);
+	}
+	without_filter = false;
+}
+
+/* Without no_new_privs neither may be had: that is an error, and not a sandbox with holes. */
+static void test_order(void)
+{
+	const char *step = NULL;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	g_assert_no_errno(pid);
+	if (pid == 0) {
+		/* Root would be allowed to. */
+		if (geteuid() == 0 && setresuid(12345, 12345, 12345) < 0)
+			_exit(SET_UP_FAILED);
+		_exit(sandbox_enter(SANDBOX_WORKER, &step) < 0 && step ? 0 : 1);
+	}
+	g_assert_no_errno(waitpid(pid, &status, 0));
+	g_assert_cmpint(status, ==, 0);
+}
+
+/* ---- what it costs ------------------------------------------------------------------------ */
+
+#define CALLS 200000
+#define TIMES_MAX 4u	/* a list walked through from its start would show; noise should not */
+
+static double usec_per_call(void)
+{
+	struct timespec a, b;
+	char byte;
+
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	for (unsigned int i = 0; i < CALLS; i++)
+		recv(CHILD_FD_MONITOR, &byte, 1, MSG_DONTWAIT);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	return ((double)(b.tv_sec - a.tv_sec) * 1e6 + (double)(b.tv_nsec - a.tv_nsec) / 1e3) / CALLS;
+}
+
+/* Its own status, and its own text: dprintf() asks for more than is allowed in there. */
+static long measure(const struct have *h)
+{
+	double before = usec_per_call(), after;
+	const char *step;
+	char text[128];
+	int len;
+
+	if (sandbox_enter(SANDBOX_WORKER, &step) < 0)
+		_exit(SET_UP_FAILED);
+	after = usec_per_call();
+	len = snprintf(text, sizeof(text),
+		       "recv() without data: %.3f us, in the sandbox %.3f us: %.2f times, limit %u",
+		       before, after, after / before, TIMES_MAX);
+	if (write(STDERR_FILENO, text, (size_t)len) != len)
+		_exit(SET_UP_FAILED);
+	_exit(after < TIMES_MAX * before ? 0 : 1);
+}
+
+static void test_cost(void)
+{
+	g_assert_cmpint(run(NOBODY, measure, NULL, 0), ==, 0);
+}
+
+static void add(const char *kind, enum sandbox_role role, const struct attempt *what,
+		GTestDataFunc fn)
+{
+	struct test *t = g_new(struct test, 1);
+	g_autofree char *path = g_strdup_printf("/sandbox/%s/%s/%s", kind, role_names[role],
+						what->name);
+
+	*t = (struct test){ role, what };
+	g_test_add_data_func_full(path, t, fn, g_free);
+}
+
+static void test_off(void)
+{
+	g_test_skip("this build has no sandbox: the sanitizers need system calls of their own");
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	if (TLSHD_SANDBOX_OFF) {
+		g_test_add_func("/sandbox/off", test_off);
+		return g_test_run();
+	}
+	for (const struct attempt *a = sandbox_refused; a->name; a++) {
+		add("refused", SANDBOX_WORKER, a, test_refused);
+		add("refused", SANDBOX_KEEPER, a, test_refused);
+		add("possible", NOBODY, a, test_possible);
+	}
+	for (const struct attempt *a = sandbox_possible; a->name; a++) {
+		add("possible", SANDBOX_WORKER, a, test_possible);
+		add("possible", NOBODY, a, test_possible);
+		if (!a->call)
+			add("possible", SANDBOX_KEEPER, a, test_possible);
+		else
+			add("refused", SANDBOX_KEEPER, a, test_refused);
+	}
+	g_test_add_func("/sandbox/architectures", test_architectures);
+	g_test_add_func("/sandbox/abort", test_abort);
+	g_test_add_func("/sandbox/token", test_token);
+	g_test_add_func("/sandbox/limits", test_limits);
+	g_test_add_func("/sandbox/landlock", test_landlock);
+	g_test_add_func("/sandbox/order", test_order);
+	g_test_add_func("/sandbox/cost", test_cost);
+	return g_test_run();
+}
