@@ -191,6 +191,44 @@ static int load_store(struct trust *t, const struct engine_file *file, const str
 }
 
 /*
+ * Where the system's store is a PKCS #11 token (Fedora), the library asks that again for
+ * each chain: it opens files, which a worker may not do by then. So what it trusts is copied
+ * now. Returns how many, or a negative code of the library.
+ */
+static int copy_authorities(gnutls_x509_trust_list_t to, gnutls_x509_trust_list_t from)
+{
+	gnutls_x509_trust_list_iter_t iter = NULL;
+	gnutls_x509_crt_t ca;
+	int n = 0, r;
+
+	while (gnutls_x509_trust_list_iter_get_ca(from, &iter, &ca) == 0) {
+		/* The list takes it over, a duplicate too. */
+		r = gnutls_x509_trust_list_add_cas(to, &ca, 1, GNUTLS_TL_NO_DUPLICATES);
+		if (r < 0) {
+			n = r;
+			break;
+		}
+		n += r;
+	}
+	gnutls_x509_trust_list_iter_deinit(iter);
+	return n;
+}
+
+static int read_system(gnutls_x509_trust_list_t list)
+{
+	gnutls_x509_trust_list_t theirs;
+	int r = gnutls_x509_trust_list_init(&theirs, 0);
+
+	if (r < 0)
+		return r;
+	r = gnutls_x509_trust_list_add_system_trust(theirs, 0, 0);
+	if (r > 0)
+		r = copy_authorities(list, theirs);
+	gnutls_x509_trust_list_deinit(theirs, 1);
+	return r;
+}
+
+/*
  * An empty system store is no error: a host that only serves NFS needs none.
  * It trusts nobody, and every refusal names it.
  */
@@ -202,7 +240,7 @@ static int load_system(struct trust *t, gnutls_x509_trust_list_t *system, const 
 	if (!*system) {
 		if (gnutls_x509_trust_list_init(system, 0) < 0)
 			return -ENOMEM;
-		n = gnutls_x509_trust_list_add_system_trust(*system, 0, 0);
+		n = read_system(*system);
 		if (n > 0)
 			log_debug(log, "the system's trust store: %d trusted certificates", n);
 		else
