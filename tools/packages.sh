@@ -18,6 +18,7 @@ PACKAGES_MODULE=(make gcc-12 libelf1)
 PACKAGES_NFS=(openssl tcpdump iproute2 keyutils perl-base python3)
 PACKAGES_NVME=(tcpdump iproute2 keyutils perl-base)
 PACKAGES_INTEROP=(openssl gnutls-bin iproute2 keyutils)
+PACKAGES_SANDBOX=(openssl iproute2 util-linux softhsm2)
 PACKAGES_SYSTEMD=(systemd openssl iproute2)
 
 PACKAGES_ANALYSIS=(cppcheck clang-tidy-14 gcc python3)

@@ -8,8 +8,10 @@
 #include "common/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -45,6 +47,14 @@ struct landlock_attr {
 #define WORKER_FDS (16384 + 64)
 #define KEEPER_FDS 64
 
+/*
+ * All of it is locked, so without a limit a worker could take the host's memory. This is
+ * beyond what was loaded, which may be large lists of revoked certificates. A handshake
+ * takes some 20 KiB, and one of a hostile peer some 100 KiB more; a key of a request 10.
+ */
+#define WORKER_MEMORY ((rlim_t)1 << 30)		/* bytes */
+#define KEEPER_MEMORY ((rlim_t)256 << 20)
+
 /* Where the limit is lower than @value already, it stays. */
 static int lower(__rlimit_resource_t resource, rlim_t value)
 {
@@ -59,8 +69,29 @@ static int lower(__rlimit_resource_t resource, rlim_t value)
 	return setrlimit(resource, &l);
 }
 
-static int limit(enum sandbox_role role)
+/* What RLIMIT_DATA counts: writable and our own. */
+static int data_in_use(rlim_t *ret)
 {
+	CLEANUP_FD int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	unsigned long long pages;
+	char text[128];
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	if (sscanf(text, "%*u %*u %*u %*u %*u %llu", &pages) != 1)
+		return -EBADMSG;
+	*ret = pages * (rlim_t)sysconf(_SC_PAGESIZE);
+	return 0;
+}
+
+static int limit(enum sandbox_role role, rlim_t data)
+{
+	rlim_t memory = role == SANDBOX_WORKER ? WORKER_MEMORY : KEEPER_MEMORY;
 	int r = lower(RLIMIT_MSGQUEUE, 0);
 
 	if (!r)
@@ -73,6 +104,8 @@ static int limit(enum sandbox_role role)
 	if (r || role == SANDBOX_KEEPER_TOKEN)
 		return r < 0 ? -errno : 0;
 	r = lower(RLIMIT_NPROC, 0);
+	if (!r)
+		r = lower(RLIMIT_DATA, data + memory);
 	if (!r)
 		r = lower(RLIMIT_FSIZE, 0);
 	if (!r)
@@ -114,16 +147,21 @@ static int forbid_paths_and_addresses(void)
 int sandbox_enter(enum sandbox_role role, const char **ret_step)
 {
 	int abi = 0, r;
+	rlim_t data = 0;
 
 	if (TLSHD_SANDBOX_OFF)
 		return 0;
+	*ret_step = "/proc/self/statm";
+	r = data_in_use(&data);
+	if (r < 0)
+		return r;
 	*ret_step = "Landlock";
 	if (role != SANDBOX_KEEPER_TOKEN)
 		abi = forbid_paths_and_addresses();
 	if (abi < 0)
 		return abi;
 	*ret_step = "resource limits";
-	r = limit(role);
+	r = limit(role, data);
 	if (r < 0)
 		return r;
 	r = sandbox_filter(role, ret_step);

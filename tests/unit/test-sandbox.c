@@ -271,6 +271,13 @@ static void test_abort(void)
 	}
 }
 
+static bool writable(size_t size)
+{
+	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return map != MAP_FAILED && munmap(map, size) == 0;
+}
+
 static long look_at_limits(const struct have *h)
 {
 	struct rlimit l;
@@ -282,7 +289,12 @@ static long look_at_limits(const struct have *h)
 	for (unsigned int i = 0; i < G_N_ELEMENTS(zero); i++)
 		if (getrlimit((__rlimit_resource_t)zero[i], &l) < 0 || l.rlim_cur || l.rlim_max)
 			return -1;
-	return getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_max > 16448 ? -1 : 0;
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_max > 16448)
+		return -1;
+	/* Some is there, and not all. */
+	if (getrlimit(RLIMIT_DATA, &l) < 0 || l.rlim_max > 2u << 30 || !writable(200 << 20))
+		return -1;
+	return writable(l.rlim_max) || errno != ENOMEM ? -1 : 0;
 }
 
 /* ---- a keeper with a token ---------------------------------------------------------------- */
@@ -433,7 +445,8 @@ static double usec_per_call(void)
 	for (unsigned int i = 0; i < CALLS; i++)
 		recv(CHILD_FD_MONITOR, &byte, 1, MSG_DONTWAIT);
 	clock_gettime(CLOCK_MONOTONIC, &b);
-	return ((double)(b.tv_sec - a.tv_sec) * 1e6 + (double)(b.tv_nsec - a.tv_nsec) / 1e3) / CALLS;
+	return ((double)(b.tv_sec - a.tv_sec) * 1e6 + (double)(b.tv_nsec - a.tv_nsec) / 1e3) /
+	       CALLS;
 }
 
 /* Its own status, and its own text: dprintf() asks for more than is allowed in there. */
