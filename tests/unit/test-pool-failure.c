@@ -259,59 +259,6 @@ static void test_all_die(struct world *w, gconstpointer unused)
 	g_assert_nonnull(give("ok"));
 }
 
-/* At once, then later and later; after a good while at once again. */
-static void test_replacement_delay(struct world *w, gconstpointer unused)
-{
-	static const unsigned int want[] = {
-		0, 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000,
-	};
-
-	start(2);
-	w->speed = 1000;
-	for (unsigned int i = 0; i < G_N_ELEMENTS(want) + 1; i++) {
-		struct task *task = give_for_sure("crash");
-		unsigned int before = w->n_writable, n = w->delays->len;
-		uint64_t delay;
-
-		if (i == G_N_ELEMENTS(want))
-			w->later += 11 * SECOND;
-		WAIT(done(task));
-		delay = g_array_index(w->delays, uint64_t, n);
-		g_assert_cmpuint(delay, ==, i < G_N_ELEMENTS(want) ? want[i] * 1000 : 0);
-		w->speed = 1;	/* for the limit of the start */
-		WAIT(w->n_writable > before);
-		w->speed = 1000;
-	}
-	g_assert_cmpuint(w->n_died, ==, G_N_ELEMENTS(want) + 1);
-}
-
-static void test_replacement_fails(struct world *w, gconstpointer unused)
-{
-	unsigned int before;
-
-	start(2);
-	w->spawn_error = -EAGAIN;
-	w->spawn_faults = 2;
-	w->spawn_after = 1;
-	before = w->n_writable;
-	give_for_sure("crash");
-	WAIT(logged("trying again in 1 s"));
-	g_assert_true(logged(strerror(EAGAIN)));
-	WAIT(w->n_writable > before);
-	WAIT(n_alive() == 4);
-	/* A successor that cannot start is said, and tried again. */
-	clear_log();
-	plan(CHILD_WORKER, START_FAILED);
-	plan(CHILD_WORKER, START_EXIT);
-	before = w->n_writable;
-	give_for_sure("crash");
-	WAIT(logged("it is a test") && logged("ended with status 3"));
-	WAIT(w->n_writable > before);
-	WAIT(n_alive() == 4);
-	g_assert_cmpuint(w->n_reloaded, ==, 1);
-	g_assert_cmpuint(w->n_died, ==, 2);
-}
-
 /* --- stuck --- */
 
 /* Silent, but not for long; and one that speaks is only late. */
@@ -574,8 +521,6 @@ int main(int argc, char **argv)
 	ADD("no-spawn", NULL, test_no_spawn);
 	ADD("keeper-death", NULL, test_keeper_death);
 	ADD("all-die", NULL, test_all_die);
-	ADD("replacement/delay", NULL, test_replacement_delay);
-	ADD("replacement/fails", NULL, test_replacement_fails);
 	ADD("overdue", NULL, test_overdue);
 	ADD("overdue/silent", NULL, test_overdue_silent);
 	ADD("overdue/one-by-one", NULL, test_overdue_one_by_one);

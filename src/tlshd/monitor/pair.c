@@ -77,9 +77,14 @@ void pair_kill(struct pair *pair)
 	}
 }
 
+bool pair_was_ready(const struct pair *pair)
+{
+	return pair->child[CHILD_WORKER].ready && pair->child[CHILD_KEEPER].ready;
+}
+
 bool pair_ready(const struct pair *pair)
 {
-	return !pair->dying && pair->child[CHILD_WORKER].ready && pair->child[CHILD_KEEPER].ready;
+	return !pair->dying && pair_was_ready(pair);
 }
 
 static int on_start_limit(sd_event_source *source, uint64_t usec, void *ctx)

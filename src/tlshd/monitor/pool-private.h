@@ -65,6 +65,7 @@ struct generation {
 	struct pair *pairs;
 	uint64_t delay;		/* before the next replacement, us */
 	sd_event_source *timer;	/* current: the next replacement; retired: its end */
+	uint64_t due;		/* of the timer, us */
 };
 
 struct pool {
@@ -85,6 +86,8 @@ uint64_t pool_now(const struct pool *pool);
 
 /* Starts a pair and adds it to @gen. Returns 0 or a negative errno, with nothing added but what is dying. */
 int pair_start(struct generation *gen);
+/* Both its processes have loaded what they were sent; they may have ended since. */
+bool pair_was_ready(const struct pair *pair);
 /* Can it take jobs? */
 bool pair_ready(const struct pair *pair);
 /* Both processes end now and are reaped later. */

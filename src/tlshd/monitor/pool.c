@@ -13,6 +13,7 @@
 #define STABLE_AFTER (10 * USEC_PER_SEC)	/* a life this long clears the restart delay */
 #define DELAY_MIN (100 * USEC_PER_MSEC)
 #define DELAY_MAX (10 * USEC_PER_SEC)
+#define DELAY_ALONE_MAX (1 * USEC_PER_SEC)	/* while there is nobody else to take a job */
 #define RETIRED_LIMIT (660 * USEC_PER_SEC)	/* for the last handshake; above the longest timeout */
 
 static int on_replace(sd_event_source *source, uint64_t usec, void *ctx);
@@ -50,22 +51,40 @@ void pool_reap_generation(struct generation *gen)
 	free(gen);
 }
 
+static unsigned int count_pairs(const struct generation *gen, bool only_ready)
+{
+	unsigned int n = 0;
+
+	for (const struct pair *p = gen->pairs; p; p = p->next)
+		n += only_ready ? pair_ready(p) : !p->dying;
+	return n;
+}
+
 static int arm(struct generation *gen, uint64_t delay, sd_event_time_handler_t handler)
 {
 	gen->timer = sd_event_source_disable_unref(gen->timer);
+	gen->due = pool_now(gen->pool) + delay;
 	return sd_event_add_time_relative(gen->pool->event, &gen->timer, CLOCK_MONOTONIC, delay,
 					  1, handler, gen);
 }
 
 static void plan_replacement(struct generation *gen, const struct pair *dead)
 {
-	uint64_t delay;
+	uint64_t now = pool_now(gen->pool), delay;
 
-	if (pool_now(gen->pool) - dead->started > STABLE_AFTER)
+	if (now - dead->started > STABLE_AFTER)
 		gen->delay = 0;
 	delay = gen->delay;
 	gen->delay = delay ? MIN(2 * delay, DELAY_MAX) : DELAY_MIN;
-	if (gen->timer && sd_event_source_get_enabled(gen->timer, NULL) > 0)
+	/*
+	 * Requests now wait in the monitor, and their consumers not for ever: who makes workers
+	 * die one after the other must not gain more than that. Those that do not even start
+	 * would be no help.
+	 */
+	if (pair_was_ready(dead) && !count_pairs(gen, false))
+		delay = MIN(delay, DELAY_ALONE_MAX);
+	if (gen->timer && sd_event_source_get_enabled(gen->timer, NULL) > 0 &&
+	    gen->due <= now + delay)
 		return;		/* one is planned; it replaces all that are missing */
 	if (arm(gen, delay, on_replace) < 0)
 		log_error(gen->pool->log, "cannot plan the replacement of a worker");
@@ -104,15 +123,6 @@ void pool_end_pair(struct pair *pair, int error, const char *why)
 		plan_replacement(gen, pair);
 	else if (gen->state == GEN_COMING)
 		generation_give_up(gen, error, why ? why : "a worker ended early");
-}
-
-static unsigned int count_pairs(const struct generation *gen, bool only_ready)
-{
-	unsigned int n = 0;
-
-	for (const struct pair *p = gen->pairs; p; p = p->next)
-		n += only_ready ? pair_ready(p) : !p->dying;
-	return n;
 }
 
 static int on_replace(sd_event_source *source, uint64_t usec, void *ctx)
