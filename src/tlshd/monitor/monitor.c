@@ -21,6 +21,7 @@
 #include "tlshd/monitor/config.h"
 #include "tlshd/monitor/material.h"
 #include "tlshd/monitor/netlink.h"
+#include "tlshd/monitor/orphans.h"
 #include "tlshd/monitor/pool.h"
 #include "tlshd/monitor/privileges.h"
 #include "tlshd/monitor/probe.h"
@@ -44,6 +45,7 @@ struct monitor {
 	struct netlink *netlink;
 	struct requests *requests;
 	struct pool *pool;
+	struct orphans *orphans;	/* NULL where another process is the first */
 	bool joined;			/* in the multicast group */
 	bool serving;			/* READY=1 was sent */
 	bool stopping;
@@ -392,6 +394,13 @@ static int setup_kernel(struct monitor *m, const struct config *config, uint32_t
 	return status == EX_OK ? learn_ciphers(m, ret_ciphers) : status;
 }
 
+static bool is_ours(void *ctx, pid_t pid)
+{
+	struct monitor *m = ctx;
+
+	return pool_has_process(m->pool, pid);
+}
+
 /* Returns an exit status, EX_OK to go on. */
 static int setup_pool(struct monitor *m, struct loaded *loaded, uint32_t ciphers)
 {
@@ -409,6 +418,8 @@ static int setup_pool(struct monitor *m, struct loaded *loaded, uint32_t ciphers
 		return r == -ENOENT || r == -EPERM ? EX_NOUSER : EX_OSERR;
 	}
 	requests_set_pool(m->requests, m->pool);
+	if (getpid() == 1 && orphans_new(&m->orphans, m->event, is_ours, m) < 0)
+		log_warn(m->log, "cannot wait for the processes of this container");
 	if (try_config(m, loaded, reason, sizeof(reason)) < 0) {
 		log_error(m->log, "%s", reason);
 		return EX_OSERR;
@@ -496,6 +507,7 @@ static void teardown(struct monitor *m)
 {
 	/* The requests first: they tell the pool that they are answered. */
 	requests_free(m->requests);
+	orphans_free(m->orphans);
 	pool_free(m->pool);
 	netlink_close(m->netlink);
 	config_free(m->config);

@@ -272,3 +272,14 @@ int pool_reload(struct pool *pool, const struct config *config, struct material 
 	gen->state = GEN_COMING;
 	return 0;
 }
+
+bool pool_has_process(const struct pool *pool, pid_t pid)
+{
+	for (const struct generation *gen = pool->generations; gen; gen = gen->next) {
+		for (const struct pair *p = gen->pairs; p; p = p->next) {
+			if (p->child[CHILD_WORKER].pid == pid || p->child[CHILD_KEEPER].pid == pid)
+				return true;
+		}
+	}
+	return false;
+}

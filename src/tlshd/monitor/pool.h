@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 #include "common/cleanup.h"
@@ -113,6 +114,9 @@ bool pool_can_tell(const struct pair *pair);
  * the pair is replaced. So it is when the keeper has not answered a key for 5 s.
  */
 void pool_overdue(struct pool *pool, struct pair *pair);
+
+/* Is @pid one of its processes, running or not yet reaped? */
+bool pool_has_process(const struct pool *pool, pid_t pid);
 
 DEFINE_CLEANUP(struct pool, pool_free);
 
