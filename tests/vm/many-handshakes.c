@@ -5,7 +5,8 @@
  * Several pairs are in flight at once, each in a thread, with a second one for its server's end:
  * the consumer's ioctl returns when the handshake is over.  After each pair that should succeed
  * data go both ways over kTLS.  Every tenth pair may be one that must fail: what leaks, leaks
- * where a handshake ends early.
+ * where a handshake ends early.  Where processes of the agent are killed meanwhile, a pair that
+ * ends with ETIMEDOUT is made again, as consumers do, until it succeeds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,9 @@ struct run {
 	int		device;
 	int32_t		psk, bad_psk, keyring;
 	long		pairs;
-	atomic_long	next, succeeded, refused, faults, retries;
+	bool		deaths;
+	atomic_long	next, succeeded, refused, faults, retries, again;
+	atomic_long	longest_us;	/* of those that are made again */
 };
 
 struct end {
@@ -114,7 +117,25 @@ static bool is_good(const struct end ends[2], const struct run *run)
 	       send_and_receive(ends[1].fd, ends[0].fd);
 }
 
-static void judge(struct run *run, const struct end ends[2], bool bad)
+/* Each end failed in a way that passes, or had succeeded before the other one failed. */
+static bool may_try_again(const struct end ends[2], struct run *run)
+{
+	long us = 0;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (ends[i].hs.status && ends[i].hs.status != -ETIMEDOUT)
+			return false;
+		if (ends[i].hs.status && (long)ends[i].hs.elapsed_us > us)
+			us = (long)ends[i].hs.elapsed_us;
+	}
+	if (us > atomic_load(&run->longest_us))
+		atomic_store(&run->longest_us, us);
+	return us > 0;
+}
+
+/* Returns whether it is to be made again. */
+static bool judge(struct run *run, const struct end ends[2], bool bad)
 {
 	bool once = ends[0].hs.callbacks == 1 && ends[1].hs.callbacks == 1 &&
 		    !ends[0].hs.stray && !ends[1].hs.stray;
@@ -124,21 +145,26 @@ static void judge(struct run *run, const struct end ends[2], bool bad)
 		atomic_fetch_add(&run->refused, 1);
 	} else if (once && !bad && is_good(ends, run)) {
 		atomic_fetch_add(&run->succeeded, 1);
+	} else if (once && !bad && run->deaths && may_try_again(ends, run)) {
+		atomic_fetch_add(&run->again, 1);
+		return true;
 	} else if (atomic_fetch_add(&run->faults, 1) < COMPLAINTS_MAX) {
 		printf("%s pair: client status=%d remote-id=%d callbacks=%u, server status=%d "
 		       "remote-id=%d callbacks=%u\n", bad ? "bad" : "good", ends[0].hs.status,
 		       ends[0].hs.remote_peerid, ends[0].hs.callbacks, ends[1].hs.status,
 		       ends[1].hs.remote_peerid, ends[1].hs.callbacks);
 	}
+	return false;
 }
 
-static void one_pair(struct run *run, bool bad)
+static bool one_pair(struct run *run, bool bad)
 {
 	struct end ends[2] = {
 		{ .run = run, .hs = { .role = HS_CONSUMER_CLIENT, .num_peerids = 1 } },
 		{ .run = run, .hs = { .role = HS_CONSUMER_SERVER, .keyring = run->keyring } },
 	};
 	pthread_t server;
+	bool again;
 
 	ends[0].hs.peerids[0] = bad ? run->bad_psk : run->psk;
 	make_connection(&ends[0].fd, &ends[1].fd);
@@ -146,9 +172,10 @@ static void one_pair(struct run *run, bool bad)
 		die("pthread_create");
 	handshake(&ends[0]);
 	pthread_join(server, NULL);
-	judge(run, ends, bad);
+	again = judge(run, ends, bad);
 	close(ends[0].fd);
 	close(ends[1].fd);
+	return again;
 }
 
 static void *lane(void *ctx)
@@ -157,7 +184,8 @@ static void *lane(void *ctx)
 	long number;
 
 	while ((number = atomic_fetch_add(&run->next, 1)) < run->pairs)
-		one_pair(run, run->bad_psk && number % BAD_EACH == BAD_EACH - 1);
+		while (one_pair(run, run->bad_psk && number % BAD_EACH == BAD_EACH - 1))
+			;
 	return NULL;
 }
 
@@ -183,9 +211,10 @@ int main(int argc, char **argv)
 	struct run run = { 0 };
 	long lanes, i;
 
-	if (argc < 4 || argc > 6) {
-		fputs("usage: many-handshakes PAIRS IN-FLIGHT PSK [BAD-PSK [KEYRING]]\n"
-		      "Serials; BAD-PSK: every tenth pair's, which must fail; 0: none.\n", stderr);
+	if (argc < 4 || argc > 7) {
+		fputs("usage: many-handshakes PAIRS IN-FLIGHT PSK [BAD-PSK [KEYRING [deaths]]]\n"
+		      "Serials; BAD-PSK: every tenth pair's, which must fail; 0: none; deaths: what\n"
+		      "ends with ETIMEDOUT is made again.\n", stderr);
 		return 1;
 	}
 	run.pairs = number(argv[1], 1, 1000000);
@@ -195,6 +224,7 @@ int main(int argc, char **argv)
 		run.bad_psk = (int32_t)number(argv[4], 0, INT32_MAX);
 	if (argc > 5)
 		run.keyring = (int32_t)number(argv[5], 0, INT32_MAX);
+	run.deaths = argc > 6;
 	run.device = open("/dev/" HS_CONSUMER_DEVICE, O_RDWR | O_CLOEXEC);
 	if (run.device < 0)
 		die("/dev/" HS_CONSUMER_DEVICE);
@@ -205,8 +235,9 @@ int main(int argc, char **argv)
 	for (i = 0; i < lanes; i++)
 		pthread_join(threads[i], NULL);
 	clock_gettime(CLOCK_MONOTONIC, &to);
-	printf("pairs=%ld succeeded=%ld refused=%ld faults=%ld retries=%ld ms=%ld\n", run.pairs,
-	       run.succeeded, run.refused, run.faults, run.retries,
+	printf("pairs=%ld succeeded=%ld refused=%ld faults=%ld retries=%ld again=%ld longest_ms=%ld "
+	       "ms=%ld\n", run.pairs, run.succeeded, run.refused, run.faults, run.retries, run.again,
+	       run.longest_us / 1000,
 	       (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000);
 	return run.faults ? 1 : 0;
 }
