@@ -210,6 +210,10 @@ static void work(struct held *held, const struct hs_job *job)
 		die(SIGABRT);
 	} else if (!strcmp(what, "exit")) {
 		_exit(7);
+	} else if (!strcmp(what, "linger")) {
+		close_range(3, ~0U, 0);
+		g_usleep(LATE_MS * 1000);
+		_exit(7);
 	} else if (!strcmp(what, "flood")) {
 		flood();
 	} else {

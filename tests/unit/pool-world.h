@@ -46,6 +46,7 @@ enum start {
  *   slow         reads nothing for LATE_MS, then answers
  *   stop         SIGSTOP
  *   crash, exit  SIGABRT; status 7
+ *   linger       closes all it has and ends LATE_MS later, with status 7
  *   garbage, stray, ready, failed, sign, long, loaded, refused   breaks the protocol
  *   made-up, twice, another's   a result of no job, of its job again, of the job before it
  *   chat N       N log messages, then a result

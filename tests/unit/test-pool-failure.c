@@ -217,6 +217,21 @@ static void test_bad_job(struct world *w, gconstpointer data)
 	g_assert_cmpuint(w->n_reloaded, ==, 1);
 }
 
+/* Its channels have ended, it has not: its keeper goes first, but is not the one to tell of. */
+static void test_linger(struct world *w, gconstpointer unused)
+{
+	struct task *task;
+
+	w->hasty_keepers = true;
+	start(2);
+	task = give_for_sure("linger");
+	WAIT(done(task));
+	g_assert_cmpuint(task->n_deaths, ==, 1);
+	g_assert_true(g_str_has_prefix(w->why, "worker["));
+	g_assert_nonnull(strstr(w->why, "SIGKILL"));
+	WAIT(n_alive() == 4);
+}
+
 static void test_keeper_death(struct world *w, gconstpointer unused)
 {
 	struct task *task;
@@ -520,6 +535,7 @@ int main(int argc, char **argv)
 	ADD("keeper-result", NULL, test_keeper_result);
 	ADD("no-spawn", NULL, test_no_spawn);
 	ADD("keeper-death", NULL, test_keeper_death);
+	ADD("linger", NULL, test_linger);
 	ADD("all-die", NULL, test_all_die);
 	ADD("overdue", NULL, test_overdue);
 	ADD("overdue/silent", NULL, test_overdue_silent);

@@ -5,6 +5,7 @@
  * its caller still looks at it.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "tlshd/monitor/pool-private.h"
 
 #define START_LIMIT (30 * USEC_PER_SEC)	/* for a pair to be ready */
+#define EXIT_LIMIT_MS 50		/* between the end of a channel and that of its process */
 #define BATCH 64			/* messages read before others get their turn */
 #define LOG_WINDOW (60 * USEC_PER_SEC)
 #define LOG_LINES 100			/* of one process in that time; the others are counted */
@@ -348,8 +350,34 @@ static int weight(const siginfo_t *si)
 }
 
 /*
+ * Has @c ended, and how? It is only looked at here, not reaped. One that has closed its channel is
+ * about to end: what it is about to say of itself is waited for, but not for long. (One that only
+ * closed it must end as well.)
+ */
+static bool how_it_ends(const struct child *c, siginfo_t *ret)
+{
+	struct pollfd p = { .fd = c->channel };
+
+	if (!c->pid)
+		return false;
+	if (c->channel < 0 || poll(&p, 1, 0) <= 0 || !(p.revents & POLLHUP)) {
+		ret->si_pid = 0;
+		return waitid(P_PID, c->pid, ret, WEXITED | WNOHANG | WNOWAIT) == 0 && ret->si_pid;
+	}
+	kill(c->pid, SIGKILL);
+	for (unsigned int ms = 0; ms < EXIT_LIMIT_MS; ms++) {
+		ret->si_pid = 0;
+		if (waitid(P_PID, c->pid, ret, WEXITED | WNOHANG | WNOWAIT) < 0 || ret->si_pid)
+			break;
+		poll(NULL, 0, 1);
+	}
+	return ret->si_pid;
+}
+
+/*
  * One that sees the other go ends, too, and may be reaped first: then the
- * other's end is the one to tell of. It is only looked at here, not reaped.
+ * other's end is the one to tell of. The kernel closes its channels a moment
+ * before it can be reaped.
  */
 static struct child *first_to_fall(struct child *c, siginfo_t *si)
 {
@@ -357,12 +385,24 @@ static struct child *first_to_fall(struct child *c, siginfo_t *si)
 								      CHILD_WORKER];
 	siginfo_t theirs = { 0 };
 
-	if (!other->pid ||
-	    waitid(P_PID, other->pid, &theirs, WEXITED | WNOHANG | WNOWAIT) < 0 ||
-	    !theirs.si_pid || weight(&theirs) <= weight(si))
+	if (weight(si) > 2 || !how_it_ends(other, &theirs) || weight(&theirs) <= weight(si))
 		return c;
 	*si = theirs;
 	return other;
+}
+
+void pair_end_unreachable(struct child *c)
+{
+	siginfo_t end = { 0 };
+	char how[64];
+
+	if (!how_it_ends(c, &end)) {
+		pair_end_by(c, "does not take its work");
+		return;
+	}
+	c = first_to_fall(c, &end);
+	describe_exit(&end, how, sizeof(how));
+	pair_end_by(c, how);
 }
 
 void pair_read_last_words(struct pair *pair)

@@ -94,6 +94,8 @@ bool pair_ready(const struct pair *pair);
 void pair_kill(struct pair *pair);
 /* pool_end_pair() with a reason that names the child: "worker[123] broke the protocol". */
 void pair_end_by(struct child *child, const char *what);
+/* The same for one that cannot be written to: it has ended, or must. */
+void pair_end_unreachable(struct child *child);
 /* Tells the worker to end when it has nothing left; again later when its channel is full. */
 void pair_drain(struct pair *pair);
 /* Tells the keeper of the ends that there was no room for. */

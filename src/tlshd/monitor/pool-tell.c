@@ -112,7 +112,7 @@ static void not_sent(struct child *child, int r)
 	default:
 		/* It died and we have not been told yet: another takes the job. */
 		pair_read_last_words(pair);
-		pair_end_by(child, "does not take its work");
+		pair_end_unreachable(child);
 	}
 }
 
