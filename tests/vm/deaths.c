@@ -347,7 +347,7 @@ struct poison {
 /* Whichever worker has it. */
 static bool kill_owner(const struct conn *c)
 {
-	char children[4096], name[32], *next = children, *end, inode[64];
+	char children[4096], name[32], line[256], *next = children, *end, inode[64];
 
 	snprintf(inode, sizeof(inode), "socket:[%lu]", (unsigned long)c->inode);
 	snprintf(name, sizeof(name), "task/%d/children", c->setup->monitor);
@@ -358,7 +358,9 @@ static bool kill_owner(const struct conn *c)
 
 		if (end == next)
 			return false;
-		if (find_fd(pid, inode) > CHANNEL_PEER)
+		/* not one that is just being started, which has all that the monitor has */
+		if (read_proc(pid, "cmdline", line, sizeof(line)) &&
+		    strstr(line, "--role=worker") && find_fd(pid, inode) > CHANNEL_PEER)
 			return kill(pid, SIGKILL) == 0;
 	}
 }
