@@ -17,6 +17,7 @@
 struct family {
 	sd_event *event;
 	pid_t known[N];
+	sd_event_source *sources[N];
 	unsigned int n_reaped;	/* by their own sources */
 };
 
@@ -91,11 +92,21 @@ static void test_orphans(void)
 
 			_exit(read(until[0], &c, 1) == 1 ? 7 : 1);
 		}
-		g_assert_cmpint(sd_event_add_child(f.event, NULL, f.known[i], WEXITED, on_known,
-						   &f), >=, 0);
+		g_assert_cmpint(sd_event_add_child(f.event, &f.sources[i], f.known[i], WEXITED,
+						   on_known, &f), >=, 0);
+		sd_event_source_set_enabled(f.sources[i], SD_EVENT_OFF);
 	}
 	for (unsigned int i = 0; i < 2 * N; i++)
 		g_assert_cmpint(write(until[1], "", 1), ==, 1);
+	/* As long as nobody wants to know of them, the known ones stay. */
+	for (unsigned int i = 0; i < 20; i++)
+		g_assert_cmpint(sd_event_run(f.event, 20000), >=, 0);
+	for (unsigned int i = 0; i < N; i++) {
+		siginfo_t si;
+
+		g_assert_no_errno(waitid(P_PID, f.known[i], &si, WEXITED | WNOWAIT));
+		sd_event_source_set_enabled(f.sources[i], SD_EVENT_ONESHOT);
+	}
 	for (unsigned int i = 0; i < 1000 && (f.n_reaped < N || left); i++) {
 		g_assert_cmpint(sd_event_run(f.event, 20000), >=, 0);
 		left = 0;
@@ -106,6 +117,8 @@ static void test_orphans(void)
 	g_assert_cmpuint(left, ==, 0);
 	g_assert_cmpint(waitpid(-1, NULL, WNOHANG), ==, -1);
 	g_assert_cmpint(errno, ==, ECHILD);
+	for (unsigned int i = 0; i < N; i++)
+		sd_event_source_unref(f.sources[i]);
 	orphans_free(o);
 	orphans_free(NULL);
 	sd_event_unref(f.event);
