@@ -48,6 +48,15 @@ enum hs_psk_hash {
 	HS_N_PSK_HASHES,
 };
 
+/*
+ * Until when what is configured is good: seconds since 1970. 0: not configured,
+ * or without an end.
+ */
+struct hs_dates {
+	int64_t certificate[HS_N_ROLES][HS_N_IDENTITIES];
+	int64_t crl[HS_N_ROLES];	/* of all its issuers, the first that is to be renewed */
+};
+
 struct hs_job {
 	uint64_t id;		/* the monitor's; never 0 */
 	enum hs_role role;

@@ -128,6 +128,23 @@ static void file_fields(struct cursor *c, struct wire_file *f)
 	text(c, f->url, sizeof(f->url));
 }
 
+static void i64(struct cursor *c, int64_t *v)
+{
+	uint64_t n = (uint64_t)*v;
+
+	u64(c, &n);
+	*v = (int64_t)n;
+}
+
+static void dates_fields(struct cursor *c, struct hs_dates *d)
+{
+	for (unsigned int role = 0; role < HS_N_ROLES; role++) {
+		for (unsigned int i = 0; i < HS_N_IDENTITIES; i++)
+			i64(c, &d->certificate[role][i]);
+		i64(c, &d->crl[role]);
+	}
+}
+
 static void start_fields(struct cursor *c, struct wire_start *s)
 {
 	u32(c, &s->ciphers);
@@ -135,6 +152,7 @@ static void start_fields(struct cursor *c, struct wire_start *s)
 	i32(c, &s->log_level);
 	if (s->log_level < LOG_EMERG || s->log_level > LOG_DEBUG)
 		c->bad = true;
+	dates_fields(c, &s->in_use);
 }
 
 static void job_fields(struct cursor *c, struct hs_job *j)
@@ -238,6 +256,8 @@ static void fields(struct cursor *c, struct wire_message *m)
 		start_fields(c, &m->start);
 		break;
 	case WIRE_READY:
+		dates_fields(c, &m->ready);
+		break;
 	case WIRE_DRAIN:
 		break;
 	case WIRE_FAILED:

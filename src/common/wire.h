@@ -69,6 +69,7 @@ struct wire_start {
 	uint32_t ciphers;	/* bit mask, 1 << enum ktls_cipher: what the kernel can do */
 	uint32_t tls_debug;	/* the library's own debug level, 0 = quiet */
 	int32_t log_level;	/* syslog priority */
+	struct hs_dates in_use;	/* what has ended is not loaded where this has not; 0: a warning does */
 };
 
 struct wire_text {		/* WIRE_FAILED, WIRE_LOG */
@@ -136,6 +137,7 @@ struct wire_message {
 		struct wire_file file;
 		struct wire_start start;
 		struct hs_job job;
+		struct hs_dates ready;	/* of what was loaded; a keeper's are 0 */
 		uint64_t cancel;	/* the job's id */
 		struct hs_result result;
 		struct wire_text text;

@@ -32,6 +32,15 @@ static void any_bytes(uint8_t *p, uint16_t *len, size_t max)
 		p[i] = (uint8_t)below(256);
 }
 
+static void any_dates(struct hs_dates *d)
+{
+	for (unsigned int role = 0; role < HS_N_ROLES; role++) {
+		for (unsigned int i = 0; i < HS_N_IDENTITIES; i++)
+			d->certificate[role][i] = (int64_t)any_u64();
+		d->crl[role] = (int64_t)any_u64();
+	}
+}
+
 static void any_result(struct hs_result *r)
 {
 	r->id = any_u64();
@@ -132,6 +141,10 @@ void any_message(enum wire_type type, struct wire_message *m)
 		m->start.ciphers = g_rand_int(rng);
 		m->start.tls_debug = g_rand_int(rng);
 		m->start.log_level = (int32_t)below(LOG_DEBUG + 1);
+		any_dates(&m->start.in_use);
+		break;
+	case WIRE_READY:
+		any_dates(&m->ready);
 		break;
 	case WIRE_FAILED:
 	case WIRE_LOG:

@@ -364,10 +364,22 @@ static void receive(enum child_kind kind)
 		say_log(LOG_DEBUG, "file %u: %c", files.file[i].what.use,
 			first_byte(files.file[i].fd));
 	say_log(LOG_DEBUG, "ciphers %x level %d", files.start.ciphers, files.start.log_level);
+	say_log(LOG_DEBUG, "in use %d %d",
+		(int)files.start.in_use.certificate[HS_SERVER][HS_IDENTITY_X509],
+		(int)files.start.in_use.crl[HS_CLIENT]);
 	child_files_free(&files);
 }
 
-static void begin(enum start start)
+static void say_ready(enum child_kind kind)
+{
+	struct wire_message msg = { .type = WIRE_READY };
+
+	if (kind == CHILD_WORKER)
+		msg.ready = world->dates;
+	say(&msg);
+}
+
+static void begin(enum child_kind kind, enum start start)
 {
 	switch (start) {
 	case START_READY:
@@ -408,9 +420,9 @@ static void begin(enum start start)
 	case N_STARTS:
 		break;
 	}
-	child_report_start(CHANNEL, NULL);
+	say_ready(kind);
 	if (start == START_TWICE)
-		child_report_start(CHANNEL, NULL);
+		say_ready(kind);
 	else if (start == START_REGRET)
 		say_failed();
 	else if (start == START_READY_RESULT)
@@ -432,7 +444,7 @@ void pool_child(enum child_kind kind, enum start start, int monitor_fd, int peer
 	/* As exec would: no end of another child's channel may stay open here. */
 	close_range(CHILD_FD_END, ~0u, 0);
 	receive(kind);
-	begin(start);
+	begin(kind, start);
 	if (kind == CHILD_WORKER)
 		worker();
 	keeper();

@@ -256,6 +256,11 @@ static void on_writable(void *ctx)
 	}
 }
 
+static void on_gone(void *ctx)
+{
+	world->n_gone++;
+}
+
 static void on_reloaded(void *ctx, int error, const char *reason)
 {
 	world->n_reloaded++;
@@ -281,7 +286,7 @@ void set_up(struct world *w, gconstpointer unused)
 {
 	static const struct pool_callbacks callbacks = {
 		.result = on_result, .keys = on_keys, .died = on_died,
-		.writable = on_writable, .reloaded = on_reloaded,
+		.writable = on_writable, .reloaded = on_reloaded, .gone = on_gone,
 	};
 	char reason[128];
 
@@ -357,7 +362,7 @@ int reload(void)
 		r = material_open(&material, config, reason, sizeof(reason));
 	g_assert_cmpstr(reason, ==, "");
 	g_assert_cmpint(r, ==, 0);
-	return pool_reload(world->pool, config, material);
+	return pool_reload(world->pool, config, material, world->no_worse);
 }
 
 void start(unsigned int n_workers)

@@ -94,7 +94,9 @@ struct world {
 	int certificate;	/* a descriptor; its first byte is 'c' */
 	unsigned int n_fds;
 
-	unsigned int n_reloaded, n_writable, n_died, n_keys;
+	bool no_worse;		/* of the next reload */
+	struct hs_dates dates;	/* its workers tell when they are ready */
+	unsigned int n_reloaded, n_writable, n_died, n_keys, n_gone;
 	int error;		/* of the last `reloaded' */
 	char *reason, *why;	/* of the last `reloaded' and `died' */
 

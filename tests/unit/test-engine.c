@@ -114,6 +114,85 @@ static void keep(void *ctx, int priority, const char *text, const struct log_fie
 	g_string_append_printf(ctx, "<%d>%s\n", priority, text);
 }
 
+/* What has ended takes the place of what has ended, or of nothing, but not of what is good. */
+static void test_expired_certificate(void)
+{
+	const struct pki_spec old = { .dns = { "nfs.test" }, .from = -7200, .until = -60 };
+	struct pki_cert *expired = pki_issue(&old, ca);
+	struct side s = plain_server();
+	int64_t now = time(NULL), until;
+
+	make_engine(&s);
+	until = engine_dates(s.engine)->certificate[HS_SERVER][HS_IDENTITY_X509];
+	g_assert_cmpint(until, ==, gnutls_x509_crt_get_expiration_time(server_cert->crt));
+	g_assert_cmpint(until, >, now);
+	g_assert_cmpint(engine_dates(s.engine)->certificate[HS_CLIENT][HS_IDENTITY_X509], ==, 0);
+	drop_engine(&s);
+
+	s.chain = expired->pem;
+	s.key = expired;
+	s.in_use.certificate[HS_SERVER][HS_IDENTITY_X509] = until;
+	refuse_engine(&s, "cert.pem: \"CN=test\" expired on ");
+	refuse_engine(&s, "the one in use has not");
+	/* That of the other role, or of another kind, says nothing of this one. */
+	s.in_use = (struct hs_dates){
+		.certificate = { [HS_CLIENT] = { until, until }, [HS_SERVER] = { now - 5, until } },
+		.crl = { until, until },
+	};
+	make_engine(&s);
+	g_assert_cmpint(engine_dates(s.engine)->certificate[HS_SERVER][HS_IDENTITY_X509], <, now);
+	drop_engine(&s);
+	pki_free(expired);
+}
+
+static void assert_until(struct side *s, long from_now)
+{
+	int64_t until;
+
+	make_engine(s);
+	until = engine_dates(s->engine)->crl[HS_CLIENT];
+	if (from_now)
+		g_assert_cmpint(llabs(until - time(NULL) - from_now), <, 60);
+	else
+		g_assert_cmpint(until, ==, 0);
+	drop_engine(s);
+}
+
+static void test_stale_crl(void)
+{
+	g_autofree char *stale = pki_crl(ca, NULL, -7200, -3600);
+	g_autofree char *good = pki_crl(ca, NULL, -60, 7200);
+	g_autofree char *foreign = pki_crl(other_ca, NULL, -7200, -5400);
+	g_autofree char *beside = g_strconcat(stale, good, NULL);
+	g_autofree char *mixed = g_strconcat(good, foreign, NULL);
+	struct side s = plain_client();
+
+	assert_until(&s, 0);
+	s.crl = good;
+	assert_until(&s, 7200);
+	s.crl = beside;
+	assert_until(&s, 7200);
+	s.crl = mixed;
+	assert_until(&s, -5400);
+	s.crl = stale;
+	assert_until(&s, -3600);
+
+	s.in_use.crl[HS_SERVER] = time(NULL) + 3600;
+	make_engine(&s);
+	drop_engine(&s);
+	s.in_use.crl[HS_CLIENT] = time(NULL) - 5;
+	make_engine(&s);
+	drop_engine(&s);
+	s.in_use.crl[HS_CLIENT] = time(NULL) + 3600;
+	refuse_engine(&s, "crl.pem: the list of \"CN=test CA\" is out of date since ");
+	refuse_engine(&s, "; the one in use is not");
+	s.crl = mixed;
+	refuse_engine(&s, "crl.pem: the list of \"CN=other CA\" is out of date since ");
+	s.crl = beside;
+	make_engine(&s);
+	drop_engine(&s);
+}
+
 /* What engine_new() says of @crl, which it takes. */
 static GString *log_of_crl(const char *crl)
 {
@@ -312,6 +391,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/engine/unknown-key-kind", test_unknown_key_kind);
 	g_test_add_func("/engine/der-and-debug", test_der_and_debug);
 	g_test_add_func("/engine/crl-extension", test_crl_extension);
+	g_test_add_func("/engine/expired-certificate", test_expired_certificate);
+	g_test_add_func("/engine/stale-crl", test_stale_crl);
 	g_test_add_func("/engine/crl-nobody", test_crl_nobody);
 	g_test_add_func("/engine/debug-keys", test_debug_keys);
 	g_test_add_func("/engine/system-store", test_system_store);

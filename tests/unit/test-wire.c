@@ -72,11 +72,16 @@ static void test_vectors(void)
 	};
 	static const uint8_t start[] = {
 		2, 0,  0x0f, 0, 0, 0,  9, 0, 0, 0,  6, 0, 0, 0,
+		1, 0, 0, 0, 0, 0, 0, 0,  2, 0, 0, 0, 0, 0, 0, 0,  3, 0, 0, 0, 0, 0, 0, 0,
+		4, 0, 0, 0, 0, 0, 0, 0,  5, 0, 0, 0, 0, 0, 0, 0,  6, 0, 0, 0, 0, 0, 0, 0x80,
 	};
 	static const uint8_t sign[] = {
 		10, 0,  1, 0, 0, 0, 0, 0, 0, 0x80,  0, 0,  1, 0,  1, 0, 'a',  2, 0, 0, 0xff,
 	};
-	static const uint8_t ready[] = { 3, 0 };
+	static const uint8_t ready[] = {
+		3, 0,  0, 0, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0,
+		0, 0, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0,  0xff, 0, 0, 0, 0, 0, 0, 0,
+	};
 	struct wire_message m;
 	uint8_t buf[WIRE_MAX];
 
@@ -94,6 +99,9 @@ static void test_vectors(void)
 	g_assert_cmpuint(m.start.ciphers, ==, 15);
 	g_assert_cmpuint(m.start.tls_debug, ==, 9);
 	g_assert_cmpint(m.start.log_level, ==, LOG_INFO);
+	g_assert_cmpint(m.start.in_use.certificate[HS_CLIENT][HS_IDENTITY_X509], ==, 1);
+	g_assert_cmpint(m.start.in_use.certificate[HS_SERVER][HS_IDENTITY_X509_PQ], ==, 5);
+	g_assert_cmpint(m.start.in_use.crl[HS_SERVER], ==, INT64_MIN + 6);
 	g_assert_cmpmem(buf, encode(&m, buf), start, sizeof(start));
 
 	g_assert_cmpint(decode(sign, sizeof(sign), &m), ==, 0);
@@ -105,6 +113,7 @@ static void test_vectors(void)
 
 	g_assert_cmpint(decode(ready, sizeof(ready), &m), ==, 0);
 	g_assert_cmpint(m.type, ==, WIRE_READY);
+	g_assert_cmpmem(buf, encode(&m, buf), ready, sizeof(ready));
 }
 
 static void test_vectors_keys(void)

@@ -106,6 +106,7 @@ int try_engine(struct side *side, char *reason, size_t size)
 	struct engine_config config = {
 		.ciphers = side->ciphers ? side->ciphers : ALL_CIPHERS,
 		.log = &test_log,
+		.in_use = side->in_use,
 		.sign = side_sign,
 		.sign_ctx = side,
 		.setsockopt_fn = fake_setsockopt,

@@ -50,6 +50,7 @@ struct side {
 	const char *chain;		/* PEM; NULL: no identity */
 	const struct pki_cert *key;	/* of the first in chain */
 	uint32_t ciphers;		/* 0: all */
+	struct hs_dates in_use;		/* by an engine it is to take the place of */
 	int sign_error;			/* makes the keeper fail */
 	enum hs_identity signs_as;
 

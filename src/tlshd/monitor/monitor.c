@@ -197,7 +197,7 @@ static int load(struct monitor *m, struct loaded *ret, char *reason, size_t size
 /* Starts workers with what was loaded, and takes it over. Returns as load(). */
 static int try_config(struct monitor *m, struct loaded *loaded, char *reason, size_t size)
 {
-	int r = pool_reload(m->pool, loaded->config, TAKE_PTR(loaded->material));
+	int r = pool_reload(m->pool, loaded->config, TAKE_PTR(loaded->material), false);
 
 	if (r < 0) {
 		snprintf(reason, size, "cannot start the workers: %s", strerror(-r));
@@ -495,12 +495,17 @@ static void on_writable(void *ctx)
 	requests_dispatch(m->requests);
 }
 
+static void on_gone(void *ctx)
+{
+}
+
 static const struct pool_callbacks callbacks = {
 	.result = on_result,
 	.keys = on_keys,
 	.died = on_died,
 	.writable = on_writable,
 	.reloaded = on_reloaded,
+	.gone = on_gone,
 };
 
 static void teardown(struct monitor *m)

@@ -254,6 +254,8 @@ static bool handle(struct child *c, const struct wire_message *msg)
 	case WIRE_READY:
 		if (c->ready)
 			return false;
+		if (c->kind == CHILD_WORKER)
+			c->pair->gen->dates = msg->ready;
 		pool_child_ready(c);
 		return true;
 	case WIRE_FAILED:
@@ -432,7 +434,7 @@ static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx)
 	c->exit = sd_event_source_disable_unref(c->exit);
 	if (!pair->child[CHILD_WORKER].pid && !pair->child[CHILD_KEEPER].pid) {
 		pair_free(pair);
-		pool_reap_generation(gen);
+		pool_pair_gone(gen);
 	}
 	return 0;
 }

@@ -61,6 +61,7 @@ struct generation {
 	enum gen_state state;
 	struct material *material;
 	struct wire_start start;
+	struct hs_dates dates;	/* as its workers have told them */
 	unsigned int n_wanted;	/* pairs */
 	struct pair *pairs;
 	uint64_t delay;		/* before the next replacement, us */
@@ -117,7 +118,7 @@ struct generation *pool_find(const struct pool *pool, enum gen_state state);
 void pool_end_pair(struct pair *pair, int error, const char *why);
 /* @child has loaded what it was sent. */
 void pool_child_ready(struct child *child);
-/* A generation that is out of use goes when its last pair has gone. */
-void pool_reap_generation(struct generation *gen);
+/* A pair of @gen has been freed. @gen may go with it. */
+void pool_pair_gone(struct generation *gen);
 
 #endif

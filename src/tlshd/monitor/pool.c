@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "tlshd/monitor/pool-private.h"
 
@@ -15,6 +16,7 @@
 #define DELAY_MAX (10 * USEC_PER_SEC)
 #define DELAY_ALONE_MAX (1 * USEC_PER_SEC)	/* while there is nobody else to take a job */
 #define RETIRED_LIMIT (660 * USEC_PER_SEC)	/* for the last handshake; above the longest timeout */
+#define DATE_MARGIN 60	/* s: what ends within it is not insisted on */
 
 static int on_replace(sd_event_source *source, uint64_t usec, void *ctx);
 
@@ -37,7 +39,8 @@ struct generation *pool_find(const struct pool *pool, enum gen_state state)
 	return NULL;
 }
 
-void pool_reap_generation(struct generation *gen)
+/* A generation that is out of use goes when its last pair has gone. */
+static void reap_generation(struct generation *gen)
 {
 	struct generation **p = &gen->pool->generations;
 
@@ -58,6 +61,14 @@ static unsigned int count_pairs(const struct generation *gen, bool only_ready)
 	for (const struct pair *p = gen->pairs; p; p = p->next)
 		n += only_ready ? pair_ready(p) : !p->dying;
 	return n;
+}
+
+void pool_pair_gone(struct generation *gen)
+{
+	struct pool *pool = gen->pool;
+
+	reap_generation(gen);
+	pool->callbacks->gone(pool->ctx);
 }
 
 static int arm(struct generation *gen, uint64_t delay, sd_event_time_handler_t handler)
@@ -157,7 +168,7 @@ static void generation_retire(struct generation *gen)
 		log_error(gen->pool->log, "cannot limit the life of the former workers");
 	for (struct pair *p = gen->pairs; p; p = p->next)
 		pair_drain(p);
-	pool_reap_generation(gen);
+	reap_generation(gen);
 }
 
 void pool_child_ready(struct child *c)
@@ -175,6 +186,8 @@ void pool_child_ready(struct child *c)
 		return;
 	old = pool_find(pool, GEN_CURRENT);
 	gen->state = GEN_CURRENT;
+	/* A pair that takes another's place later, when they have ended, is to load all the same. */
+	gen->start.in_use = (struct hs_dates){ 0 };
 	if (old)
 		generation_retire(old);
 	pool->callbacks->reloaded(pool->ctx, 0, "");
@@ -226,14 +239,43 @@ void pool_free(struct pool *pool)
 			}
 			pair_free(pair);
 		}
-		pool_reap_generation(gen);
+		reap_generation(gen);
 	}
 	sd_event_source_disable_unref(pool->retry);
 	sd_event_unref(pool->event);
 	free(pool);
 }
 
-int pool_reload(struct pool *pool, const struct config *config, struct material *material)
+static int64_t insist(int64_t date)
+{
+	return date > time(NULL) + DATE_MARGIN ? date : 0;
+}
+
+/* What the present generation has that is good for some time yet. */
+static struct hs_dates dates_in_use(const struct pool *pool)
+{
+	const struct generation *gen = pool_find(pool, GEN_CURRENT);
+	struct hs_dates dates = { 0 };
+
+	for (unsigned int role = 0; gen && role < HS_N_ROLES; role++) {
+		for (unsigned int i = 0; i < HS_N_IDENTITIES; i++)
+			dates.certificate[role][i] = insist(gen->dates.certificate[role][i]);
+		dates.crl[role] = insist(gen->dates.crl[role]);
+	}
+	return dates;
+}
+
+bool pool_crowded(const struct pool *pool)
+{
+	unsigned int n = 0;
+
+	for (const struct generation *gen = pool->generations; gen; gen = gen->next)
+		n += gen->state == GEN_RETIRED && count_pairs(gen, false) > 0;
+	return n >= POOL_FORMER_MAX;
+}
+
+int pool_reload(struct pool *pool, const struct config *config, struct material *material,
+		bool no_worse)
 {
 	struct generation *former = pool_find(pool, GEN_COMING);
 	struct generation *gen = calloc(1, sizeof(*gen));
@@ -252,6 +294,8 @@ int pool_reload(struct pool *pool, const struct config *config, struct material 
 		.tls_debug = config->tls_debug,
 		.log_level = config->log_level,
 	};
+	if (no_worse)
+		gen->start.in_use = dates_in_use(pool);
 	gen->next = pool->generations;
 	pool->generations = gen;
 	r = 0;
@@ -265,7 +309,7 @@ int pool_reload(struct pool *pool, const struct config *config, struct material 
 		for (struct pair *p = loser->pairs; p; p = p->next)
 			pool_end_pair(p, 0, NULL);
 		if (!loser->pairs)
-			pool_reap_generation(loser);
+			reap_generation(loser);
 	}
 	if (r < 0)
 		return r;

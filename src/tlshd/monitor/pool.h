@@ -54,6 +54,8 @@ struct pool_callbacks {
 	 * given up (@error negative errno, @reason) with the old one, if any, kept.
 	 */
 	void (*reloaded)(void *ctx, int error, const char *reason);
+	/* A pair has gone for good: pool_crowded() may have become false. */
+	void (*gone)(void *ctx);
 };
 
 /*
@@ -71,10 +73,21 @@ void pool_free(struct pool *pool);
  * Starts a generation with @config, whose @material becomes the pool's. When
  * all its pairs are ready it takes over and the former one finishes what it
  * has. A reload while one is under way replaces that one. The outcome comes by
- * the callback `reloaded', never from within this call. Returns 0 or a
- * negative errno (then @material is freed all the same, and nothing changed).
+ * the callback `reloaded', never from within this call. @no_worse: refuse a
+ * certificate or a revocation list that has ended in the place of one that has
+ * not; it is only warned of otherwise. Returns 0 or a negative errno (then
+ * @material is freed all the same, and nothing changed).
  */
-int pool_reload(struct pool *pool, const struct config *config, struct material *material);
+int pool_reload(struct pool *pool, const struct config *config, struct material *material,
+		bool no_worse);
+
+/*
+ * Are there so many former generations with handshakes (POOL_FORMER_MAX) that
+ * another one had better wait? Each keeps its processes until the last of its
+ * handshakes has ended, and a peer can draw that out.
+ */
+#define POOL_FORMER_MAX 4
+bool pool_crowded(const struct pool *pool);
 
 /*
  * Gives @job and a duplicate of @fd to the pair of the present generation with

@@ -128,19 +128,41 @@ static bool is_known_key(gnutls_pk_algorithm_t pk)
 	}
 }
 
+/* Takes note of the date. Returns 0, or -EKEYEXPIRED: one that serves now is better. */
+static int check_date(struct identity *identity, const struct engine_file *file,
+		      gnutls_x509_crt_t cert, char *reason, size_t reason_size)
+{
+	time_t now = time(NULL), until = gnutls_x509_crt_get_expiration_time(cert);
+	struct engine *engine = identity->engine;
+	char subject[160], when[48];
+	int64_t in_use = 0;
+
+	if (identity->id < HS_N_IDENTITIES) {
+		engine->dates.certificate[identity->role][identity->id] = until;
+		in_use = engine->in_use.certificate[identity->role][identity->id];
+	}
+	if (until >= now)
+		return 0;
+	cert_subject(cert, subject, sizeof(subject));
+	time_text(until, when, sizeof(when));
+	if (in_use <= now) {
+		log_warn(engine->log, "%s: \"%s\" expired on %s", file->label, subject, when);
+		return 0;
+	}
+	snprintf(reason, reason_size, "%s: \"%s\" expired on %s; the one in use has not",
+		 file->label, subject, when);
+	return -EKEYEXPIRED;
+}
+
 /* Faults of our own certificates that do not hinder the start but will be somebody's next question. */
 static void inspect_chain(const struct engine *engine, const struct engine_file *file,
 			  gnutls_x509_crt_t *certs, unsigned int n)
 {
-	time_t now = time(NULL), until = gnutls_x509_crt_get_expiration_time(certs[0]);
-	char subject[160], when[48];
+	char subject[160];
 	unsigned int i;
 
-	cert_subject(certs[0], subject, sizeof(subject));
-	log_debug(engine->log, "%s: \"%s\" and %u issuers", file->label, subject, n - 1);
-	if (until < now)
-		log_warn(engine->log, "%s: \"%s\" expired on %s", file->label, subject,
-			 time_text(until, when, sizeof(when)));
+	log_debug(engine->log, "%s: \"%s\" and %u issuers", file->label,
+		  cert_subject(certs[0], subject, sizeof(subject)), n - 1);
 	for (i = 0; i + 1 < n; i++)
 		if (!gnutls_x509_crt_check_issuer(certs[i], certs[i + 1]))
 			log_warn(engine->log, "%s: certificate %u is not issued by the one after it: "
@@ -205,6 +227,9 @@ static int use_certs(gnutls_certificate_credentials_t credentials, struct identi
 	}
 	identity->pk = (gnutls_pk_algorithm_t)pk;
 	identity->pss_hash = pk == GNUTLS_PK_RSA_PSS ? pss_hash(certs[0]) : GNUTLS_DIG_UNKNOWN;
+	r = check_date(identity, file, certs[0], reason, reason_size);
+	if (r < 0)
+		return r;
 	inspect_chain(engine, file, certs, n);
 	r = add_key(credentials, identity, certs, n);
 	if (r < 0) {

@@ -43,14 +43,17 @@ struct trust;
 
 /*
  * @system: where the system's store is kept once it is loaded, so that roles
- * can share it; the engine's, it outlives the trust. Returns as engine_new().
+ * can share it; the engine's, it outlives the trust. @in_use: until when the
+ * lists that serve now are good, 0: no matter. Returns as engine_new().
  */
 int trust_new(struct trust **ret, const struct engine_role *config,
-	      gnutls_x509_trust_list_t *system, const struct log *log,
+	      gnutls_x509_trust_list_t *system, int64_t in_use, const struct log *log,
 	      char *reason, size_t reason_size);
 void trust_free(struct trust *trust);
 
 gnutls_x509_trust_list_t trust_list(const struct trust *trust);
+/* When the first of its issuers has no list that is current, as in struct hs_dates. */
+int64_t trust_until(const struct trust *trust);
 /* "the trust store FILE", "the system's trust store" */
 const char *trust_name(const struct trust *trust);
 
@@ -133,6 +136,8 @@ struct engine {
 	bool has_identity[HS_N_ROLES];
 	gnutls_x509_trust_list_t system_list;
 	struct trust *trust[HS_N_ROLES];
+	struct hs_dates in_use;		/* by another engine, as configured */
+	struct hs_dates dates;		/* of what this one has loaded */
 	/*
 	 * The session inside gnutls_handshake() now: the library's callback for
 	 * signatures knows the key only. One thread, so there is at most one.

@@ -60,10 +60,11 @@ static int load_role(struct engine *engine, enum hs_role role, const struct engi
 	unsigned int id;
 	int r;
 
-	r = trust_new(&engine->trust[role], config, &engine->system_list, engine->log, reason,
-		      reason_size);
+	r = trust_new(&engine->trust[role], config, &engine->system_list, engine->in_use.crl[role],
+		      engine->log, reason, reason_size);
 	if (r < 0)
 		return r;
+	engine->dates.crl[role] = trust_until(engine->trust[role]);
 	r = credentials_new(&engine->credentials[role]);
 	if (r < 0)
 		return r;
@@ -110,6 +111,7 @@ int engine_new(struct engine **ret, const struct engine_config *config, char *re
 	engine->log = config->log;
 	engine->sign = config->sign;
 	engine->sign_ctx = config->sign_ctx;
+	engine->in_use = config->in_use;
 	engine->setsockopt_fn = config->setsockopt_fn ? config->setsockopt_fn : setsockopt;
 	if (config->debug > 0)
 		library_debug(config->log, config->debug);
@@ -129,6 +131,11 @@ int engine_new(struct engine **ret, const struct engine_config *config, char *re
 	}
 	*ret = TAKE_PTR(engine);
 	return 0;
+}
+
+const struct hs_dates *engine_dates(const struct engine *engine)
+{
+	return &engine->dates;
 }
 
 void engine_free(struct engine *engine)

@@ -43,6 +43,11 @@ typedef int (*engine_sign_fn)(void *ctx, uint64_t job, enum hs_role role,
 struct engine_config {
 	struct engine_role role[HS_N_ROLES];
 	uint32_t ciphers;		/* mask of 1 << enum ktls_cipher; never 0 */
+	/*
+	 * What serves now. A certificate or list that has ended is refused in the
+	 * place of one that has not; where this is 0 it is only warned of.
+	 */
+	struct hs_dates in_use;
 	unsigned int debug;		/* the library's own debug level, 0 = quiet */
 	const struct log *log;		/* borrowed for the engine's life */
 	engine_sign_fn sign;
@@ -58,11 +63,14 @@ struct session;
  * policy); no other function here does. Returns 0, or a negative errno with a
  * sentence in @reason that names the file and the fault: a named
  * store that cannot be parsed or is empty, a certificate that does not parse,
- * no cipher left after the system's policy. A system store that is empty is
+ * what has ended in the place of what has not (-EKEYEXPIRED), no cipher left
+ * after the system's policy. A system store that is empty is
  * only warned of: a server that asks for no certificates needs none.
  */
 int engine_new(struct engine **ret, const struct engine_config *config,
 	       char *reason, size_t reason_size);
+/* Of what was loaded. */
+const struct hs_dates *engine_dates(const struct engine *engine);
 /* All sessions must have been freed. NULL is fine. */
 void engine_free(struct engine *engine);
 

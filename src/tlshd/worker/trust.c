@@ -350,9 +350,9 @@ static bool has_critical_extension(gnutls_x509_crl_t crl)
 static int load_crl(struct trust *t, struct crl *crl, const char *label, const struct log *log,
 		    char *reason, size_t reason_size)
 {
-	char issuer[160], until[48];
 	gnutls_datum_t dn = { NULL, 0 };
 	unsigned int namesakes;
+	char issuer[160];
 
 	if (gnutls_x509_crl_get_raw_issuer_dn(crl->crl, &crl->issuer) < 0 ||
 	    index_serials(crl) < 0) {
@@ -380,15 +380,74 @@ static int load_crl(struct trust *t, struct crl *crl, const char *label, const s
 	if (!crl->anchored)
 		log_warn(log, "%s: the issuer of the list, \"%s\", is not in %s: the list counts only "
 			 "for an intermediate authority of exactly this name", label, issuer, t->name);
-	if (crl->next_update != (time_t)-1 && crl->next_update < time(NULL))
-		log_warn(log, "%s: the list of \"%s\" is out of date since %s: certificates of this "
-			 "issuer are refused until it is renewed", label, issuer,
-			 time_text(crl->next_update, until, sizeof(until)));
 	return 0;
 }
 
-static int load_crls(struct trust *t, const struct engine_file *file, const struct log *log,
-		     char *reason, size_t reason_size)
+static bool is_stale(const struct crl *crl, time_t now)
+{
+	return crl->next_update != (time_t)-1 && crl->next_update < now;
+}
+
+/* The list of the same issuer that is good for longest: an old one beside it does no harm. */
+static const struct crl *best_crl(const struct trust *t, const struct crl *crl)
+{
+	const struct crl *best = crl;
+	unsigned int i;
+
+	for (i = 0; i < t->n_crls && best->next_update != (time_t)-1; i++) {
+		const struct crl *other = &t->crls[i];
+
+		if (same_name(&other->issuer, &crl->issuer) &&
+		    (other->next_update == (time_t)-1 || other->next_update > best->next_update))
+			best = other;
+	}
+	return best;
+}
+
+int64_t trust_until(const struct trust *t)
+{
+	int64_t until = 0;
+	unsigned int i;
+
+	for (i = 0; i < t->n_crls; i++) {
+		time_t next = best_crl(t, &t->crls[i])->next_update;
+
+		if (next != (time_t)-1 && (!until || next < until))
+			until = next;
+	}
+	return until;
+}
+
+/* Returns 0, or -EKEYEXPIRED: those that serve now are better. */
+static int check_crl_dates(const struct trust *t, int64_t in_use, const struct log *log,
+			   char *reason, size_t reason_size)
+{
+	char issuer[160], until[48];
+	time_t now = time(NULL);
+	unsigned int i;
+
+	for (i = 0; i < t->n_crls; i++) {
+		const struct crl *crl = &t->crls[i];
+		gnutls_datum_t dn = { NULL, 0 };
+
+		if (!is_stale(crl, now))
+			continue;
+		name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer,
+			  sizeof(issuer));
+		time_text(crl->next_update, until, sizeof(until));
+		if (in_use > now && is_stale(best_crl(t, crl), now)) {
+			snprintf(reason, reason_size, "%s: the list of \"%s\" is out of date since "
+				 "%s; the one in use is not", t->crl_label, issuer, until);
+			return -EKEYEXPIRED;
+		}
+		log_warn(log, "%s: the list of \"%s\" is out of date since %s: certificates of this "
+			 "issuer are refused until it is renewed", t->crl_label, issuer, until);
+	}
+	return 0;
+}
+
+static int load_crls(struct trust *t, const struct engine_file *file, int64_t in_use,
+		     const struct log *log, char *reason, size_t reason_size)
 {
 	gnutls_datum_t data = file_datum(file);
 	gnutls_x509_crl_t *crls = NULL;
@@ -415,11 +474,11 @@ static int load_crls(struct trust *t, const struct engine_file *file, const stru
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return check_crl_dates(t, in_use, log, reason, reason_size);
 }
 
 int trust_new(struct trust **ret, const struct engine_role *config,
-	      gnutls_x509_trust_list_t *system, const struct log *log,
+	      gnutls_x509_trust_list_t *system, int64_t in_use, const struct log *log,
 	      char *reason, size_t reason_size)
 {
 	struct trust *t = g_new0(struct trust, 1);
@@ -431,7 +490,7 @@ int trust_new(struct trust **ret, const struct engine_role *config,
 	else
 		r = load_system(t, system, log);
 	if (r == 0 && config->crl.data)
-		r = load_crls(t, &config->crl, log, reason, reason_size);
+		r = load_crls(t, &config->crl, in_use, log, reason, reason_size);
 	if (r < 0) {
 		trust_free(t);
 		return r;

@@ -307,6 +307,7 @@ static int load(struct worker *w, char *reason, size_t size)
 		use_file(&config, &files.file[i]);
 	config.ciphers = files.start.ciphers;
 	config.debug = files.start.tls_debug;
+	config.in_use = files.start.in_use;
 	w->log.level = files.start.log_level;
 	r = engine_new(&w->engine, &config, reason, size);
 	child_files_free(&files);
@@ -325,6 +326,9 @@ static int make_timer(sd_event *event)
 
 static int serve(struct worker *w)
 {
+	const struct wire_message ready = {
+		.type = WIRE_READY, .ready = *engine_dates(w->engine),
+	};
 	int r = sd_event_new(&w->event);
 
 	if (r >= 0)
@@ -336,7 +340,7 @@ static int serve(struct worker *w)
 	if (r >= 0)
 		r = child_confine(w->monitor, &w->log, SANDBOX_WORKER);
 	if (r >= 0)
-		r = child_report_start(w->monitor, NULL);
+		r = child_send(w->monitor, &ready);
 	if (r >= 0)
 		r = sd_event_loop(w->event);
 	while (w->jobs)
