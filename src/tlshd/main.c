@@ -34,7 +34,8 @@ static void usage(FILE *out)
 		"  -h, --help          print this and exit\n"
 		"  -v, --version       print the version and exit\n"
 		"\n"
-		"SIGHUP reloads the configuration and all files it names; SIGTERM stops.\n"
+		"SIGHUP reloads the configuration and all files it names, and so does a change of\n"
+		"them; SIGTERM stops.\n"
 		"See tlshd(8) and tlshd.conf(5).\n",
 		TLSHD_SYSCONFDIR, TLSHD_SYSCONFDIR, EX_UNAVAILABLE);
 }

@@ -398,7 +398,13 @@ void config_free(struct config *config)
 			g_free(((struct config_file *)field_of(config, key))->path);
 	}
 	g_free(config->path);
+	g_free(config->digest);
 	g_free(config);
+}
+
+bool config_same(const struct config *a, const struct config *b)
+{
+	return g_strcmp0(a->path, b->path) == 0 && g_strcmp0(a->digest, b->digest) == 0;
 }
 
 int config_parse(struct config **ret, const char *text, size_t len, const char *name,
@@ -416,6 +422,7 @@ int config_parse(struct config **ret, const char *text, size_t len, const char *
 			 p.name, FILE_MAX);
 		return -EFBIG;
 	}
+	config->digest = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)text, len);
 	r = parse_lines(&p, text, len);
 	g_free(p.group);
 	if (r == 0)

@@ -7,6 +7,7 @@
 #ifndef TLSHD_MONITOR_CONFIG_H
 #define TLSHD_MONITOR_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/cleanup.h"
@@ -32,6 +33,7 @@ struct config_role {
 
 struct config {
 	char *path;			/* of the file itself; NULL: none, all defaults */
+	char *digest;			/* of its content; NULL: none */
 	int log_level;			/* syslog priority: LOG_INFO or LOG_DEBUG */
 	unsigned int tls_debug;		/* GnuTLS's debug level, 0 to 9 */
 	unsigned int netlink_debug;	/* libnl's debug level, 0 to 7 */
@@ -39,6 +41,7 @@ struct config {
 	char **keyrings;		/* NULL-terminated; may be empty; never NULL */
 	unsigned int workers;		/* 2 to 64 */
 	unsigned int max_handshakes;	/* in flight at once, 16 to 16384 */
+	unsigned int watch;		/* 1: a change of the files is a reload */
 	struct config_role role[HS_N_ROLES];
 };
 
@@ -56,6 +59,9 @@ int config_load(struct config **ret, const char *path, const struct log *log,
 /* The same from memory; @name stands for the path in messages. For tests and fuzzers. */
 int config_parse(struct config **ret, const char *text, size_t len, const char *name,
 		 const struct log *log, char *reason, size_t reason_size);
+
+/* Are both what the same file says, with the same content? */
+bool config_same(const struct config *a, const struct config *b);
 
 /* NULL is fine. */
 void config_free(struct config *config);

@@ -5,21 +5,47 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "common/channel.h"
 #include "common/file.h"
 
 #define ITEMS_MAX (HS_N_ROLES * (2 + 2 * HS_N_IDENTITIES))
+#define CHUNK 8192
+#define NSEC_PER_SEC INT64_C(1000000000)
+/* Dates of files go on with the kernel's ticks, of 10 ms at most: two changes may have the same. */
+#define DATE_STEP (NSEC_PER_SEC / 10)
 
 struct item {
 	struct wire_file file;
 	int fd;		/* -1: a URL */
+	struct stat st;	/* when it was opened */
+	bool young;	/* changed right before that */
 };
 
 struct material {
+	unsigned int owners;
 	struct item items[ITEMS_MAX];
 	size_t n_items;
 };
+
+static int64_t nsec(const struct timespec *t)
+{
+	return t->tv_sec * NSEC_PER_SEC + t->tv_nsec;
+}
+
+static int note_state(struct item *item, int fd)
+{
+	struct timespec now;
+
+	if (fstat(fd, &item->st) < 0)
+		return -errno;
+	clock_gettime(CLOCK_REALTIME, &now);
+	item->young = nsec(&item->st.st_ctim) > nsec(&now) - DATE_STEP;
+	return 0;
+}
 
 static int open_item(struct item *item, const char *path, const char *where,
 		     char *reason, size_t reason_size)
@@ -42,7 +68,9 @@ static int open_item(struct item *item, const char *path, const char *where,
 		snprintf(reason, reason_size, "%s: %s", where, why);
 		return fd;
 	}
-	item->fd = private ? TAKE_FD(fd) : file_to_memfd(fd, path);
+	item->fd = note_state(item, fd);
+	if (item->fd == 0)
+		item->fd = private ? TAKE_FD(fd) : file_to_memfd(fd, path);
 	if (item->fd < 0) {
 		snprintf(reason, reason_size, "%s: %s: %s", where, path, strerror(-item->fd));
 		return item->fd;
@@ -111,6 +139,7 @@ int material_open(struct material **ret, const struct config *config,
 		snprintf(reason, reason_size, "out of memory");
 		return -ENOMEM;
 	}
+	m->owners = 1;
 	for (unsigned int role = 0; r == 0 && role < HS_N_ROLES; role++)
 		r = add_role(m, config, role, reason, reason_size);
 	if (r < 0)
@@ -119,13 +148,64 @@ int material_open(struct material **ret, const struct config *config,
 	return 0;
 }
 
+struct material *material_ref(struct material *material)
+{
+	material->owners++;
+	return material;
+}
+
 void material_free(struct material *material)
 {
-	if (!material)
+	if (!material || --material->owners)
 		return;
 	for (size_t i = 0; i < material->n_items; i++)
 		fd_close(material->items[i].fd);
 	free(material);
+}
+
+static bool same_content(int a, int b)
+{
+	char in_a[CHUNK], in_b[CHUNK];
+	off_t at = 0;
+	ssize_t n;
+
+	do {
+		n = pread(a, in_a, sizeof(in_a), at);
+		if (n < 0 || pread(b, in_b, sizeof(in_b), at) != n || memcmp(in_a, in_b, n) != 0)
+			return false;
+		at += n;
+	} while (n > 0);
+	return true;
+}
+
+static bool same_state(const struct item *a, const struct item *b)
+{
+	return !a->young && !b->young && a->st.st_dev == b->st.st_dev &&
+	       a->st.st_ino == b->st.st_ino && a->st.st_size == b->st.st_size &&
+	       nsec(&a->st.st_mtim) == nsec(&b->st.st_mtim) &&
+	       nsec(&a->st.st_ctim) == nsec(&b->st.st_ctim);
+}
+
+static bool same_item(const struct item *a, const struct item *b)
+{
+	if (a->file.role != b->file.role || a->file.use != b->file.use ||
+	    a->file.identity != b->file.identity || strcmp(a->file.label, b->file.label) != 0 ||
+	    strcmp(a->file.url, b->file.url) != 0 || (a->fd < 0) != (b->fd < 0))
+		return false;
+	if (a->fd < 0)
+		return true;
+	return a->file.use == WIRE_FILE_PRIVATE_KEY ? same_state(a, b) : same_content(a->fd, b->fd);
+}
+
+bool material_same(const struct material *a, const struct material *b)
+{
+	if (a->n_items != b->n_items)
+		return false;
+	for (size_t i = 0; i < a->n_items; i++) {
+		if (!same_item(&a->items[i], &b->items[i]))
+			return false;
+	}
+	return true;
 }
 
 static bool wants(enum material_receiver receiver, enum wire_file_use use)

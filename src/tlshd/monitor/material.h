@@ -7,6 +7,7 @@
 #ifndef TLSHD_MONITOR_MATERIAL_H
 #define TLSHD_MONITOR_MATERIAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/cleanup.h"
@@ -22,8 +23,17 @@ struct material;
  */
 int material_open(struct material **ret, const struct config *config,
 		  char *reason, size_t reason_size);
+/* For one more owner, who calls material_free(), too. Returns @material. */
+struct material *material_ref(struct material *material);
 /* NULL is fine. */
 void material_free(struct material *material);
+
+/*
+ * Would the same be loaded from both? Compares what is configured, the content
+ * of what was copied, and the inodes and dates of private keys. A key whose
+ * dates could not show another change is never the same.
+ */
+bool material_same(const struct material *a, const struct material *b);
 
 enum material_receiver {
 	MATERIAL_WORKER,	/* everything but private keys */

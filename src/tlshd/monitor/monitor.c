@@ -19,12 +19,12 @@
 #include "common/ktls.h"
 #include "common/secret.h"
 #include "tlshd/monitor/config.h"
-#include "tlshd/monitor/material.h"
 #include "tlshd/monitor/netlink.h"
 #include "tlshd/monitor/orphans.h"
 #include "tlshd/monitor/pool.h"
 #include "tlshd/monitor/privileges.h"
 #include "tlshd/monitor/probe.h"
+#include "tlshd/monitor/reload.h"
 #include "tlshd/monitor/request.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -33,15 +33,17 @@
 #define ALL_CIPHERS ((1u << KTLS_N_CIPHERS) - 1)
 #define NO_KTLS \
 	"this kernel cannot encrypt TLS 1.3 records: it needs CONFIG_TLS and the module \"tls\" (modprobe tls)"
-/* For everything but requests: files of two generations, and the channels of their pairs. */
-#define DESCRIPTORS_KEPT(workers) (64 + 16 * (workers))
+/*
+ * For everything but requests: files of the present generation, a coming one and
+ * POOL_FORMER_MAX, and the channels of their pairs.
+ */
+#define DESCRIPTORS_KEPT(workers) (128 + 24 * (workers))
 
 struct monitor {
 	const struct monitor_options *options;
 	struct log *log;
 	sd_event *event;
-	struct config *config;		/* in force; NULL until the first workers are ready */
-	struct config *coming;		/* on trial */
+	struct reload *reload;		/* has the configuration */
 	struct netlink *netlink;
 	struct requests *requests;
 	struct pool *pool;
@@ -49,7 +51,6 @@ struct monitor {
 	bool joined;			/* in the multicast group */
 	bool serving;			/* READY=1 was sent */
 	bool stopping;
-	bool hangup;			/* SIGHUP came before the first configuration was in force */
 	sd_event_source *extend, *post, *stop_limit;
 };
 
@@ -71,14 +72,16 @@ static void explain_no_family(struct monitor *m, int priority, const char *what_
 /* Both the group and the workers are there: from now on we answer. */
 static void serve(struct monitor *m)
 {
-	if (!m->joined || !m->config || m->stopping)
+	const struct config *config = reload_config(m->reload);
+
+	if (!m->joined || !config || m->stopping)
 		return;
 	if (!m->serving) {
 		m->serving = true;
 		m->extend = sd_event_source_disable_unref(m->extend);
 		log_notice(m->log, "tlshd " TLSHD_VERSION " is ready: %u workers, configuration %s",
-			   m->config->workers, m->config->path ? m->config->path : "built-in");
-		sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.", m->config->workers);
+			   config->workers, config->path ? config->path : "built-in");
+		sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.", config->workers);
 	}
 	if (requests_accept(m->requests) == -EPERM) {
 		log_error(m->log, "the kernel lets only CAP_NET_ADMIN of the initial user namespace accept handshakes: run tlshd as root, outside of user namespaces");
@@ -175,52 +178,18 @@ static int learn_ciphers(struct monitor *m, uint32_t *ret)
 
 /* --- configuration --- */
 
-struct loaded {
-	struct config *config;
-	struct material *material;
-};
-
-static void loaded_clear(struct loaded *loaded)
+static void adopt(void *ctx, const struct config *config)
 {
-	config_free(loaded->config);
-	material_free(loaded->material);
-}
-
-/* The configuration and all files it names. Returns 0, or a negative errno with @reason. */
-static int load(struct monitor *m, struct loaded *ret, char *reason, size_t size)
-{
-	int r = config_load(&ret->config, m->options->config_path, m->log, reason, size);
-
-	return r < 0 ? r : material_open(&ret->material, ret->config, reason, size);
-}
-
-/* Starts workers with what was loaded, and takes it over. Returns as load(). */
-static int try_config(struct monitor *m, struct loaded *loaded, char *reason, size_t size)
-{
-	int r = pool_reload(m->pool, loaded->config, TAKE_PTR(loaded->material), false);
-
-	if (r < 0) {
-		snprintf(reason, size, "cannot start the workers: %s", strerror(-r));
-		return r;
-	}
-	config_free(m->coming);
-	m->coming = TAKE_PTR(loaded->config);
-	return 0;
-}
-
-static void adopt(struct monitor *m)
-{
+	struct monitor *m = ctx;
 	struct rlimit nofile = { .rlim_cur = REQUESTS_MAX };
 	unsigned int asked, max, kept;
 
-	config_free(m->config);
-	m->config = TAKE_PTR(m->coming);
-	m->log->level = m->config->log_level;
-	requests_set_keyrings(m->requests, (const char *const *)m->config->keyrings);
-	netlink_set_debug(m->config->netlink_debug);
+	m->log->level = config->log_level;
+	requests_set_keyrings(m->requests, (const char *const *)config->keyrings);
+	netlink_set_debug(config->netlink_debug);
 	getrlimit(RLIMIT_NOFILE, &nofile);
-	asked = max = m->config->max_handshakes;
-	kept = DESCRIPTORS_KEPT(m->config->workers);
+	asked = max = config->max_handshakes;
+	kept = DESCRIPTORS_KEPT(config->workers);
 	if (nofile.rlim_cur < max + kept) {
 		max = nofile.rlim_cur > 2 * kept ? nofile.rlim_cur - kept : kept;
 		/* Nobody asked for the default: no need to explain it. */
@@ -228,28 +197,54 @@ static void adopt(struct monitor *m)
 			"max_handshakes is lowered to %u: the limit on open files (LimitNOFILE=) allows no more",
 			max);
 	}
-	requests_set_limits(m->requests, max, m->config->delay_done);
+	requests_set_limits(m->requests, max, config->delay_done);
 }
 
-static void keep_former(struct monitor *m, const char *reason)
+static bool crowded(void *ctx)
 {
-	log_error(m->log, "%s; the former configuration stays in force", reason);
-	sd_notify(false, "READY=1\nSTATUS=The last reload failed; the former configuration stays in force.");
+	struct monitor *m = ctx;
+
+	return pool_crowded(m->pool);
 }
+
+static int begin(void *ctx, const struct config *config, struct material *material, bool no_worse)
+{
+	struct monitor *m = ctx;
+
+	return pool_reload(m->pool, config, material, no_worse);
+}
+
+/* READY=1 ends what RELOADING=1 began, and does no harm where nothing did. */
+static void report(void *ctx, enum reload_report what)
+{
+	struct monitor *m = ctx;
+
+	switch (what) {
+	case RELOAD_TAKEN:
+		sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.",
+			   reload_config(m->reload)->workers);
+		break;
+	case RELOAD_REFUSED:
+		sd_notify(false, "READY=1\nSTATUS=The last reload failed; the former configuration stays in force.");
+		break;
+	case RELOAD_WAITS:
+		sd_notify(false, "STATUS=The new configuration waits for handshakes with former ones.");
+		break;
+	}
+}
+
+static const struct reload_callbacks reload_callbacks = {
+	.crowded = crowded, .begin = begin, .adopt = adopt, .report = report,
+};
 
 static void on_reloaded(void *ctx, int error, const char *reason)
 {
 	struct monitor *m = ctx;
+	bool first = !reload_config(m->reload);
 
 	if (m->stopping)
 		return;
-	if (error < 0) {
-		config_free(m->coming);
-		m->coming = NULL;
-		if (m->config) {
-			keep_former(m, reason);
-			return;
-		}
+	if (first && error < 0) {
 		log_error(m->log, "%s", reason);
 		/* Only what would be the same next time keeps systemd from trying again. */
 		fatal(m, error == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
@@ -259,35 +254,24 @@ static void on_reloaded(void *ctx, int error, const char *reason)
 		fatal(m, EX_OK);
 		return;
 	}
-	if (m->config) {
-		adopt(m);
-		log_notice(m->log, "the configuration was reloaded");
-		sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.", m->config->workers);
-		return;
-	}
-	adopt(m);
-	serve(m);
-	if (m->hangup)
-		raise(SIGHUP);
-	m->hangup = false;
+	reload_tried(m->reload, error, reason);
+	if (first)
+		serve(m);
 }
 
 static int on_hup(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
 {
 	struct monitor *m = ctx;
-	CLEANUP(loaded_clear) struct loaded loaded = { 0 };
-	char reason[LOG_TEXT_MAX];
 	struct timespec ts;
 
-	m->hangup = !m->config;
-	if (m->hangup || m->stopping)
+	if (m->stopping || !m->reload)
 		return 0;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-		   (uint64_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000);
-	if (load(m, &loaded, reason, sizeof(reason)) < 0 ||
-	    try_config(m, &loaded, reason, sizeof(reason)) < 0)
-		keep_former(m, reason);
+	/* Before the first READY=1 we are starting, which says it all. */
+	if (m->serving)
+		sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+			   (uint64_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000);
+	reload_ask(m->reload);
 	return 0;
 }
 
@@ -316,6 +300,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, v
 		return sd_event_exit(m->event, EX_OK);
 	/* What is queued in the kernel waits there for our successor. */
 	m->stopping = true;
+	reload_stop(m->reload);
 	requests_set_limits(m->requests, 0, 0);
 	sd_notify(false, "STOPPING=1\nSTATUS=Finishing the handshakes under way.");
 	log_notice(m->log, "stopping; handshakes under way: %u", requests_count(m->requests));
@@ -402,7 +387,7 @@ static bool is_ours(void *ctx, pid_t pid)
 }
 
 /* Returns an exit status, EX_OK to go on. */
-static int setup_pool(struct monitor *m, struct loaded *loaded, uint32_t ciphers)
+static int setup_pool(struct monitor *m, uint32_t ciphers)
 {
 	char reason[LOG_TEXT_MAX];
 	int r;
@@ -420,8 +405,9 @@ static int setup_pool(struct monitor *m, struct loaded *loaded, uint32_t ciphers
 	requests_set_pool(m->requests, m->pool);
 	if (getpid() == 1 && orphans_new(&m->orphans, m->event, is_ours, m) < 0)
 		log_warn(m->log, "cannot wait for the processes of this container");
-	if (try_config(m, loaded, reason, sizeof(reason)) < 0) {
-		log_error(m->log, "%s", reason);
+	r = reload_begin_first(m->reload);
+	if (r < 0) {
+		log_error(m->log, "cannot start the workers: %s", strerror(-r));
 		return EX_OSERR;
 	}
 	return EX_OK;
@@ -429,7 +415,7 @@ static int setup_pool(struct monitor *m, struct loaded *loaded, uint32_t ciphers
 
 static int setup(struct monitor *m)
 {
-	CLEANUP(loaded_clear) struct loaded loaded = { 0 };
+	const struct config *config;
 	char reason[LOG_TEXT_MAX];
 	const char *step;
 	uint32_t ciphers;
@@ -459,12 +445,18 @@ static int setup(struct monitor *m)
 			  strerror(-r));
 		return EX_OSERR;
 	}
-	if (load(m, &loaded, reason, sizeof(reason)) < 0) {
+	r = reload_new(&m->reload, m->event, m->log, m->options->config_path,
+		       !m->options->test_config, &reload_callbacks, m);
+	if (r < 0) {
+		log_error(m->log, "out of memory");
+		return EX_OSERR;
+	}
+	if (reload_read_first(m->reload, &config, reason, sizeof(reason)) < 0) {
 		log_error(m->log, "%s", reason);
 		return EX_CONFIG;
 	}
-	status = setup_kernel(m, loaded.config, &ciphers);
-	return status == EX_OK ? setup_pool(m, &loaded, ciphers) : status;
+	status = setup_kernel(m, config, &ciphers);
+	return status == EX_OK ? setup_pool(m, ciphers) : status;
 }
 
 static enum pool_verdict on_result(void *ctx, struct pair *pair, const struct hs_result *result)
@@ -497,6 +489,9 @@ static void on_writable(void *ctx)
 
 static void on_gone(void *ctx)
 {
+	struct monitor *m = ctx;
+
+	reload_room(m->reload);
 }
 
 static const struct pool_callbacks callbacks = {
@@ -515,8 +510,7 @@ static void teardown(struct monitor *m)
 	orphans_free(m->orphans);
 	pool_free(m->pool);
 	netlink_close(m->netlink);
-	config_free(m->config);
-	config_free(m->coming);
+	reload_free(m->reload);
 	sd_event_source_disable_unref(m->extend);
 	sd_event_source_disable_unref(m->post);
 	sd_event_source_disable_unref(m->stop_limit);

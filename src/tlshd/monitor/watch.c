@@ -188,7 +188,7 @@ static bool step(struct watch *w, GString *at, const char *name, char **rest, ch
 	return true;
 }
 
-int watch_path(struct watch *w, const char *path)
+void watch_path(struct watch *w, const char *path)
 {
 	char *text = g_strdup(path), *rest = text, *name;
 	g_autoptr(GString) at = g_string_new("");
@@ -205,7 +205,6 @@ int watch_path(struct watch *w, const char *path)
 			break;
 	}
 	g_free(text);
-	return w->error;
 }
 
 /* --- all of it --- */
@@ -213,17 +212,19 @@ int watch_path(struct watch *w, const char *path)
 void watch_begin(struct watch *w)
 {
 	/* What is watched twice stays watched; sd-event keeps one watch for an inode. */
-	if (!w->former) {
+	if (w->former)
+		g_hash_table_unref(w->nodes);
+	else
 		w->former = w->nodes;
-		w->nodes = new_nodes();
-	}
+	w->nodes = new_nodes();
 	w->error = 0;
 	sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
 }
 
-void watch_end(struct watch *w)
+int watch_end(struct watch *w)
 {
 	g_clear_pointer(&w->former, g_hash_table_unref);
+	return w->error;
 }
 
 int watch_new(struct watch **ret, sd_event *event, void (*changed)(void *ctx), void *ctx)

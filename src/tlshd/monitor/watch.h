@@ -39,15 +39,15 @@ void watch_free(struct watch *watch);
  */
 void watch_begin(struct watch *watch);
 
-/*
- * @path is absolute. Returns 0 or the first error of inotify since
- * watch_begin(): -EMFILE (fs.inotify.max_user_instances), -ENOSPC
- * (max_user_watches), -ENOMEM and others. Something is watched all the same,
- * but there may be changes that are missed.
- */
-int watch_path(struct watch *watch, const char *path);
+/* @path is absolute. */
+void watch_path(struct watch *watch, const char *path);
 
-void watch_end(struct watch *watch);
+/*
+ * Returns 0 or the first error of inotify since watch_begin(): -EMFILE
+ * (fs.inotify.max_user_instances), -ENOSPC (max_user_watches), -ENOMEM and
+ * others. Something is watched all the same, but changes may be missed.
+ */
+int watch_end(struct watch *watch);
 
 DEFINE_CLEANUP(struct watch, watch_free);
 
