@@ -391,6 +391,90 @@ static void test_modes(struct fixture *f, gconstpointer unused)
 	open_all(f);
 }
 
+/* Is what would be loaded now the same as what f->material has? */
+static bool same_now(struct fixture *f)
+{
+	struct material *now = NULL;
+	bool same;
+
+	g_assert_cmpint(material_open(&now, f->config, f->reason, sizeof(f->reason)), ==, 0);
+	same = material_same(f->material, now);
+	g_assert_cmpint(same, ==, material_same(now, f->material));
+	material_free(now);
+	return same;
+}
+
+static void open_when_old(struct fixture *f)
+{
+	g_clear_pointer(&f->material, material_free);
+	g_usleep(150000);
+	open_all(f);
+	g_assert_true(same_now(f));
+}
+
+static void test_same(struct fixture *f, gconstpointer unused)
+{
+	open_when_old(f);
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		bool private = g_str_has_suffix(names[i], ".key");
+		g_autofree char *content = g_strdup_printf("<%s>", names[i]), *path = NULL;
+
+		/* Another file with the same content: only of a private key nobody looks at that. */
+		write_file(f, names[i], content, private ? 0600 : 0644);
+		g_assert_cmpint(same_now(f), ==, !private);
+		open_when_old(f);
+		content[1]++;
+		write_file(f, names[i], content, private ? 0600 : 0644);
+		g_assert_false(same_now(f));
+		open_when_old(f);
+		/* Longer, by one byte. */
+		path = path_of(f, names[i]);
+		write_file(f, names[i], path, private ? 0600 : 0644);
+		g_assert_false(same_now(f));
+		open_when_old(f);
+	}
+	config_free(f->config);
+	f->config = parse(f, "\n" CONFIG);
+	/* Messages would name another line. */
+	g_assert_false(same_now(f));
+	config_free(f->config);
+	f->config = parse(f, "");
+	g_assert_false(same_now(f));
+}
+
+/* Written twice within a tick of the kernel's clock, in place, the dates and the size stay. */
+static void test_same_tick(struct fixture *f, gconstpointer unused)
+{
+	g_autofree char *path = path_of(f, "client.key");
+	int fd;
+
+	open_when_old(f);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	g_assert_no_errno(fd);
+	for (unsigned int i = 0; i < 50; i++) {
+		g_assert_cmpint(pwrite(fd, i % 2 ? "a" : "b", 1, 0), ==, 1);
+		g_clear_pointer(&f->material, material_free);
+		open_all(f);
+		g_assert_cmpint(pwrite(fd, i % 2 ? "b" : "a", 1, 0), ==, 1);
+		g_assert_false(same_now(f));
+	}
+	close(fd);
+}
+
+static void test_owners(struct fixture *f, gconstpointer unused)
+{
+	struct child_files files;
+	struct material *other;
+
+	open_all(f);
+	other = material_ref(f->material);
+	g_assert_true(other == f->material);
+	material_free(other);
+	receive(f, MATERIAL_WORKER, &files);
+	g_assert_cmpuint(files.n, ==, 6);
+	child_files_free(&files);
+}
+
 static void test_nothing(struct fixture *f, gconstpointer unused)
 {
 	struct child_files files;
@@ -448,6 +532,9 @@ int main(int argc, char **argv)
 	ADD("key-not-copied", test_key_not_copied);
 	ADD("missing", test_missing);
 	ADD("modes", test_modes);
+	ADD("same", test_same);
+	ADD("same-tick", test_same_tick);
+	ADD("owners", test_owners);
 	ADD("nothing", test_nothing);
 	ADD("long-names", test_long_names);
 	ADD("receiver-gone", test_receiver_gone);
