@@ -108,6 +108,22 @@ static void test_other_fault(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(n_logged(w, RELOADED), ==, 1);
 }
 
+/* What was said long ago is mended step by step: the steps have their time, too. */
+static void test_mended_in_steps(struct world *w, gconstpointer unused)
+{
+	sh(w, "printf 2 > c.pem");
+	WAIT(w, n_logged(w, MISFIT) == 1);
+	run_for(w, 2 * MS(RELOAD_GRACE_LONGEST));
+	sh(w, "rm c.pem");
+	run_for(w, 2 * MS(WATCH_QUIET));
+	sh(w, "printf 3 > c.pem");
+	WAIT(w, w->n_begun == 3 && !w->trial);
+	sh(w, "printf 3 > c.key");
+	WAIT(w, is_in_force(w, "3"));
+	settle(w);
+	g_assert_cmpuint(n_logged(w, "<3>"), ==, 1);
+}
+
 /* Another fault before each is due: somebody learns of it all the same. */
 static void test_changing_faults(struct world *w, gconstpointer unused)
 {
@@ -254,6 +270,7 @@ int main(int argc, char **argv)
 	}
 	ADD("one-by-one", test_one_by_one);
 	ADD("other-fault", test_other_fault);
+	ADD("mended-in-steps", test_mended_in_steps);
 	ADD("changing-faults", test_changing_faults);
 	ADD("passing-fault", test_passing_fault);
 	g_test_add("/reload/passing-fault-at-once", struct world, "", set_up, test_passing_fault,

@@ -137,7 +137,7 @@ static void test_asked_early(struct world *w, gconstpointer unused)
 {
 	reload_free(w->reload);
 	w->n_adopted = 0;
-	w->trial_ms = 100;
+	w->trial_ms = 1000;
 	read_first(w);
 	reload_ask(w->reload);
 	sh(w, "printf 2 > c.key && printf 2 > c.pem");

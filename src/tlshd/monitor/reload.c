@@ -52,7 +52,7 @@ struct reload {
 	char *fault;		/* why the files are not in force; NULL: they are */
 	bool said;		/* it has been */
 	bool passing;		/* the fault is not the files' */
-	uint64_t since;		/* there was no fault, CLOCK_MONOTONIC, us */
+	uint64_t since;		/* there is a fault, or the last one was said, CLOCK_MONOTONIC, us */
 	uint64_t due;		/* when it is to be said */
 	uint64_t retry;		/* delay of the next trial of what failed for a passing fault */
 
@@ -225,7 +225,8 @@ static void set_fault(struct reload *r, bool asked, bool passing, bool news, con
 {
 	uint64_t now = now_of(r);
 
-	if (!r->fault)
+	/* Another one after one that was said may be half of its mending. */
+	if (!r->fault || r->said)
 		r->since = now;
 	if (!r->fault || news || strcmp(r->fault, reason) != 0) {
 		char *fault = g_strdup(reason);
