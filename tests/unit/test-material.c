@@ -469,6 +469,28 @@ static void test_young(struct fixture *f, gconstpointer unused)
 	open_when_old(f);
 }
 
+/* As cp -p or rsync -t leave it: the date of the content says nothing, that of the change does. */
+static void test_date_put_back(struct fixture *f, gconstpointer unused)
+{
+	g_autofree char *path = path_of(f, "client.key");
+	struct timespec times[2];
+	struct stat st;
+	int fd;
+
+	open_when_old(f);
+	g_assert_no_errno(stat(path, &st));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	g_assert_no_errno(fd);
+	g_assert_cmpint(pwrite(fd, "x", 1, 0), ==, 1);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	g_assert_no_errno(futimens(fd, times));
+	close(fd);
+	g_usleep(150000);
+	g_assert_false(same_now(f));
+	open_when_old(f);
+}
+
 static void test_owners(struct fixture *f, gconstpointer unused)
 {
 	struct child_files files;
@@ -542,6 +564,7 @@ int main(int argc, char **argv)
 	ADD("modes", test_modes);
 	ADD("same", test_same);
 	ADD("young", test_young);
+	ADD("date-put-back", test_date_put_back);
 	ADD("owners", test_owners);
 	ADD("nothing", test_nothing);
 	ADD("long-names", test_long_names);
