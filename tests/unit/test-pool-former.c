@@ -40,6 +40,9 @@ static void test_dates(struct world *w, gconstpointer unused)
 	start(2);
 	assert_in_use(0, 0);
 	w->no_worse = true;
+	/* A keeper has nothing to tell of, whenever it is ready. */
+	plan(CHILD_KEEPER, START_LATE);
+	plan(CHILD_KEEPER, START_LATE);
 	start(2);
 	assert_in_use(day, day + 1);
 	/* What has ended, or will presently, is nothing to insist on. */
