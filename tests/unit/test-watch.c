@@ -295,7 +295,8 @@ static void test_debounced(struct world *w, gconstpointer unused)
 
 static void test_overflow(struct world *w, gconstpointer unused)
 {
-	g_autofree char *limit = NULL, *names[2] = { at(w, "x"), at(w, "y") }, *path = at(w, "f");
+	g_autofree char *limit = NULL, *x = at(w, "x"), *y = at(w, "y"), *path = at(w, "f");
+	const char *const names[2] = { x, y };
 	gint64 max;
 
 	g_assert_true(g_file_get_contents("/proc/sys/fs/inotify/max_queued_events", &limit, NULL,
