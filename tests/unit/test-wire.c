@@ -99,7 +99,6 @@ static void test_vectors(void)
 	g_assert_cmpuint(m.start.ciphers, ==, 15);
 	g_assert_cmpuint(m.start.tls_debug, ==, 9);
 	g_assert_cmpint(m.start.log_level, ==, LOG_INFO);
-	g_assert_cmpint(m.start.in_use.certificate[HS_CLIENT][HS_IDENTITY_X509], ==, 1);
 	g_assert_cmpint(m.start.in_use.certificate[HS_SERVER][HS_IDENTITY_X509_PQ], ==, 5);
 	g_assert_cmpint(m.start.in_use.crl[HS_SERVER], ==, INT64_MIN + 6);
 	g_assert_cmpmem(buf, encode(&m, buf), start, sizeof(start));
@@ -112,7 +111,6 @@ static void test_vectors(void)
 	g_assert_cmpmem(buf, encode(&m, buf), sign, sizeof(sign));
 
 	g_assert_cmpint(decode(ready, sizeof(ready), &m), ==, 0);
-	g_assert_cmpint(m.type, ==, WIRE_READY);
 	g_assert_cmpmem(buf, encode(&m, buf), ready, sizeof(ready));
 }
 
