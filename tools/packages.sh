@@ -25,4 +25,7 @@ PACKAGES_ANALYSIS=(cppcheck clang-tidy-14 gcc python3)
 PACKAGES_VALGRIND=(valgrind libc6-dbg)
 
 # unit tests and style checks
-PACKAGES_TEST=(openssl gnutls-bin shellcheck mandoc python3 libasan8 libubsan1 p11-kit-modules)
+PACKAGES_TEST=(
+	nettle-dev libgmp-dev openssl gnutls-bin shellcheck mandoc python3 libasan8 libubsan1
+	p11-kit-modules
+)

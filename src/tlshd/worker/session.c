@@ -192,15 +192,23 @@ static void read_extensions(struct session *s, unsigned int type, bool incoming,
 	}
 }
 
-static void read_chain(struct session *s)
+/*
+ * Before the library checks the CertificateVerify: anybody can send a certificate
+ * with a dear key, so no key of a chain is used that no trusted one has certified.
+ */
+static void check_chain(struct session *s)
 {
+	enum hs_role peer = s->job.role == HS_CLIENT ? HS_SERVER : HS_CLIENT;
 	const gnutls_datum_t *der;
 	unsigned int n = 0;
 
 	der = gnutls_certificate_get_peers(s->tls, &n);
-	if (der)
-		chain_import(&s->chain, der, n,
-			     s->job.role == HS_CLIENT ? HS_SERVER : HS_CLIENT, &s->verdict);
+	if (!der)
+		return;
+	chain_import(&s->chain, der, n, peer, &s->verdict);
+	if (s->verdict.outcome == HS_OK && s->chain.n > 0)
+		chain_verify(&s->chain, peer, s->engine->trust[s->job.role],
+			     s->job.role == HS_CLIENT ? &s->want : NULL, s->matched, &s->verdict);
 }
 
 /* Called before a message is processed (incoming) or sent. */
@@ -215,8 +223,8 @@ static int on_message(gnutls_session_t tls, unsigned int type, unsigned int when
 	read_extensions(s, type, incoming, msg);
 	psk_on_message(s, type, incoming);
 	/* The chain is known, and no signature by its keys was looked at yet. */
-	if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && incoming)
-		read_chain(s);
+	if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && incoming && s->verdict.outcome == HS_OK)
+		check_chain(s);
 	return s->verdict.outcome == HS_OK && s->keys != KEYS_DUE ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
@@ -233,9 +241,7 @@ static int on_certificates(gnutls_session_t tls)
 			    "the server sent no certificate");
 		return -1;
 	}
-	chain_verify(&s->chain, client ? HS_SERVER : HS_CLIENT, s->engine->trust[s->job.role],
-		     client ? &s->want : NULL, s->matched, &s->verdict);
-	s->verified = s->verdict.outcome == HS_OK;
+	s->verified = s->verdict.outcome == HS_OK;	/* check_chain() has been there */
 	return s->verified ? 0 : -1;
 }
 

@@ -24,6 +24,10 @@
 
 #define RSA_BITS_MAX 8192	/* a key of 16384 bits costs 400 ms in one go */
 #define RSA_EXPONENT_MAX 5	/* bytes */
+#define DSA_EXPONENTS 512	/* bits of both */
+#define COST_TOO_HIGH UINT64_MAX
+/* Of all keys of a chain: two of the longest modulus with the usual exponent, 65537. */
+#define CHAIN_COST_MAX (2ull * RSA_BITS_MAX * RSA_BITS_MAX * 24)
 #define CERT_MAX (16u << 10)	/* bytes; with ML-DSA-87 it is 8 KiB */
 #define DN_MAX 2048		/* bytes of DER: the library takes quadratic time to print them */
 #define PURPOSES_MAX 64		/* extended key usages looked at */
@@ -71,31 +75,37 @@ static bool is_rsa(unsigned int pk)
 	return pk == GNUTLS_PK_RSA || pk == GNUTLS_PK_RSA_PSS;
 }
 
-/* A signature check with such a key would hold up every other handshake. */
-static bool key_too_dear(gnutls_x509_crt_t cert)
+/*
+ * What a signature check with this key costs, in squarings of the modulus times its bits
+ * squared; the elliptic curves the library knows are cheap. COST_TOO_HIGH: above a limit.
+ */
+static uint64_t key_cost(gnutls_x509_crt_t cert)
 {
 	gnutls_datum_t m = { NULL, 0 }, e = { NULL, 0 };
+	uint64_t cost = COST_TOO_HIGH;
 	unsigned int bits = 0;
 	gnutls_pubkey_t key;
-	bool dear = true;
 	int pk;
 
 	pk = gnutls_x509_crt_get_pk_algorithm(cert, &bits);
 	if (pk < 0)
-		return false;	/* unknown kinds are refused by the library, cheaply */
+		return 0;	/* unknown kinds are refused by the library, cheaply */
+	if (bits > RSA_BITS_MAX)
+		return is_rsa((unsigned int)pk) || pk == GNUTLS_PK_DSA ? COST_TOO_HIGH : 0;
 	if (pk == GNUTLS_PK_DSA)
-		return bits > RSA_BITS_MAX;
+		return (uint64_t)bits * bits * DSA_EXPONENTS;
 	if (!is_rsa((unsigned int)pk))
-		return false;
-	if (bits > RSA_BITS_MAX || gnutls_pubkey_init(&key) < 0)
-		return true;
+		return 0;
+	if (gnutls_pubkey_init(&key) < 0)
+		return COST_TOO_HIGH;
 	if (gnutls_pubkey_import_x509(key, cert, 0) == 0 &&
-	    gnutls_pubkey_export_rsa_raw2(key, &m, &e, GNUTLS_EXPORT_FLAG_NO_LZ) == 0)
-		dear = e.size > RSA_EXPONENT_MAX;
+	    gnutls_pubkey_export_rsa_raw2(key, &m, &e, GNUTLS_EXPORT_FLAG_NO_LZ) == 0 &&
+	    e.size <= RSA_EXPONENT_MAX)
+		cost = (uint64_t)bits * bits * 8 * e.size;
 	gnutls_free(m.data);
 	gnutls_free(e.data);
 	gnutls_pubkey_deinit(key);
-	return dear;
+	return cost;
 }
 
 static bool name_too_long(gnutls_x509_crt_t cert)
@@ -114,6 +124,7 @@ void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n
 		  enum hs_role peer, struct verdict *v)
 {
 	const char *word = peer_word(peer);
+	uint64_t cost, total = 0;
 	unsigned int i;
 	int r;
 
@@ -151,11 +162,19 @@ void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n
 				    i + 1, word, DN_MAX);
 			return;
 		}
-		if (key_too_dear(chain->cert[i])) {
+		cost = key_cost(chain->cert[i]);
+		if (cost == COST_TOO_HIGH) {
 			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
 				    "certificate %u of the %s has a key above the limit (modulus of "
 				    "%d bits, exponent of %d bytes)", i + 1, word, RSA_BITS_MAX,
 				    RSA_EXPONENT_MAX);
+			return;
+		}
+		total += cost;
+		if (total > CHAIN_COST_MAX) {
+			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+				    "the keys of the first %u certificates of the %s are together too "
+				    "long (RSA or DSA): they would hold up others", i + 1, word);
 			return;
 		}
 	}
@@ -320,8 +339,9 @@ static void explain(const struct check *c, unsigned int status)
 
 	if (!c->path.anchor && (status & GNUTLS_CERT_SIGNER_NOT_FOUND))
 		explain_no_anchor(c);
-	for (i = 0; i < c->path.n; i++)
-		explain_link(c, i);
+	/* From the anchor down, so that no key is used that nobody has certified. */
+	for (i = c->path.n; i > 0 && c->v->outcome == HS_OK; i--)
+		explain_link(c, i - 1);
 	for (i = 0; i < c->path.n; i++)
 		check_time(c, i, c->path.cert[i]);
 	if (c->path.anchor)
@@ -339,11 +359,41 @@ static void explain(const struct check *c, unsigned int status)
 	gnutls_free(text.data);
 }
 
+/* Is a certificate of the path itself in the store? Then it needs no issuer there. */
+static bool is_pinned(const struct check *c)
+{
+	gnutls_datum_t dn = { NULL, 0 };
+	gnutls_x509_crt_t found;
+	bool pinned = false;
+	unsigned int i;
+
+	for (i = 0; i < c->path.n && !pinned; i++) {
+		if (gnutls_x509_crt_get_raw_dn(c->path.cert[i], &dn) < 0)
+			continue;
+		if (gnutls_x509_trust_list_get_issuer_by_dn(trust_list(c->trust), &dn, &found,
+							    GNUTLS_TL_GET_COPY) == 0) {
+			pinned = gnutls_x509_crt_equals(found, c->path.cert[i]);
+			gnutls_x509_crt_deinit(found);
+		}
+		gnutls_free(dn.data);
+	}
+	return pinned;
+}
+
+/*
+ * The library goes from the anchor down and stops at the first link that does
+ * not hold. So a stranger without a certificate of ours costs one signature
+ * check by a key of the store, and none when the chain ends elsewhere.
+ */
 static void check_path(struct check *c)
 {
 	unsigned int status = 0;
 	int r;
 
+	if (!c->path.anchor && !is_pinned(c)) {
+		explain_no_anchor(c);
+		return;
+	}
 	r = gnutls_x509_trust_list_verify_crt2(trust_list(c->trust), c->path.cert, c->path.n, NULL,
 					       0, VERIFY_FLAGS, &status, NULL);
 	if (r < 0)

@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "forged-peer.h"
+
+#include <errno.h>
+#include <gnutls/crypto.h>
+#include <nettle/curve25519.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define SUITE 0x1301		/* TLS_AES_128_GCM_SHA256 */
+#define GROUP_X25519 29
+#define EXT_SERVER_NAME 0
+#define EXT_GROUPS 10
+#define EXT_SIGNATURES 13
+#define EXT_VERSIONS 43
+#define EXT_SHARES 51
+#define TAG 16
+
+static void check(int r, const char *what)
+{
+	if (r < 0)
+		g_error("%s: %s", what, gnutls_strerror(r));
+}
+
+void forged_open(struct forged_peer *p, int fd, enum hs_role role)
+{
+	memset(p, 0, sizeof(*p));
+	p->fd = fd;
+	p->role = role;
+	p->alert = -1;
+	p->transcript = g_byte_array_new();
+	p->in = g_byte_array_new();
+	p->messages = g_byte_array_new();
+	check(gnutls_rnd(GNUTLS_RND_NONCE, p->private_key, sizeof(p->private_key)), "random");
+}
+
+void forged_close(struct forged_peer *p)
+{
+	g_byte_array_unref(p->transcript);
+	g_byte_array_unref(p->in);
+	g_byte_array_unref(p->messages);
+	if (p->hello)
+		g_byte_array_unref(p->hello);
+}
+
+void fp_put(GByteArray *out, const void *bytes, size_t len)
+{
+	g_byte_array_append(out, bytes, (guint)len);
+}
+
+void fp_fill(GByteArray *out, uint8_t byte, size_t len)
+{
+	guint at = out->len;
+
+	g_byte_array_set_size(out, at + (guint)len);
+	memset(out->data + at, byte, len);
+}
+
+void fp_number(GByteArray *out, unsigned int width, uint64_t value)
+{
+	while (width-- > 0) {
+		uint8_t octet = (uint8_t)(value >> 8 * width);
+
+		fp_put(out, &octet, 1);
+	}
+}
+
+unsigned int fp_begin(GByteArray *out, unsigned int width)
+{
+	unsigned int at = out->len;
+
+	fp_number(out, width, 0);
+	return at;
+}
+
+void fp_end(GByteArray *out, unsigned int width, unsigned int at)
+{
+	uint64_t len = out->len - at - width;
+
+	g_assert_cmpuint(len, <, UINT64_C(1) << 8 * width);
+	for (unsigned int i = 0; i < width; i++)
+		out->data[at + i] = (uint8_t)(len >> 8 * (width - 1 - i));
+}
+
+GByteArray *fp_message(unsigned int type)
+{
+	GByteArray *m = g_byte_array_new();
+
+	fp_number(m, 1, type);
+	fp_number(m, 3, 0);
+	return m;
+}
+
+static void put_share(GByteArray *m, const struct forged_peer *p)
+{
+	uint8_t share[32];
+	unsigned int at;
+
+	curve25519_mul_g(share, p->private_key);
+	fp_number(m, 2, GROUP_X25519);
+	at = fp_begin(m, 2);
+	fp_put(m, share, sizeof(share));
+	fp_end(m, 2, at);
+}
+
+/* An extension whose content is one vector of two bytes' length with @n numbers in it. */
+static void put_list(GByteArray *m, unsigned int type, const uint16_t *list, size_t n)
+{
+	unsigned int at, inner;
+
+	fp_number(m, 2, type);
+	at = fp_begin(m, 2);
+	inner = fp_begin(m, 2);
+	for (size_t i = 0; i < n; i++)
+		fp_number(m, 2, list[i]);
+	fp_end(m, 2, inner);
+	fp_end(m, 2, at);
+}
+
+static const uint16_t groups[] = { GROUP_X25519 };
+static const uint16_t schemes[] = {
+	0x0403, 0x0503, 0x0603, 0x0807, 0x0808, 0x0809, 0x080a, 0x080b, 0x0804, 0x0805, 0x0806,
+	0x0401, 0x0501, 0x0601,
+};
+
+GByteArray *fp_client_hello(const struct forged_peer *p, const GByteArray *more)
+{
+	GByteArray *m = fp_message(FP_CLIENT_HELLO);
+	unsigned int all, at, inner;
+
+	fp_number(m, 2, 0x0303);
+	fp_fill(m, 0x55, 32);
+	fp_number(m, 1, 32);
+	fp_fill(m, 0x66, 32);		/* session ID */
+	fp_number(m, 2, 2);
+	fp_number(m, 2, SUITE);
+	fp_number(m, 2, 0x0100);	/* no compression */
+	all = fp_begin(m, 2);
+	put_list(m, EXT_GROUPS, groups, G_N_ELEMENTS(groups));
+	put_list(m, EXT_SIGNATURES, schemes, G_N_ELEMENTS(schemes));
+	fp_put(m, "\0\x2b\0\x03\x02\x03\x04", 7);
+	fp_number(m, 2, EXT_SHARES);
+	at = fp_begin(m, 2);
+	inner = fp_begin(m, 2);
+	put_share(m, p);
+	fp_end(m, 2, inner);
+	fp_end(m, 2, at);
+	if (more)
+		fp_put(m, more->data, more->len);
+	fp_end(m, 2, all);
+	fp_end(m, 3, 1);
+	return m;
+}
+
+GByteArray *fp_server_hello(const struct forged_peer *p, const GByteArray *more)
+{
+	const uint8_t *session_id = p->hello->data + 4 + 2 + 32;
+	GByteArray *m = fp_message(FP_SERVER_HELLO);
+	unsigned int all, at;
+
+	fp_number(m, 2, 0x0303);
+	fp_fill(m, 0x77, 32);
+	fp_put(m, session_id, 1u + session_id[0]);
+	fp_number(m, 2, SUITE);
+	fp_number(m, 1, 0);
+	all = fp_begin(m, 2);
+	fp_put(m, "\0\x2b\0\x02\x03\x04", 6);
+	fp_number(m, 2, EXT_SHARES);
+	at = fp_begin(m, 2);
+	put_share(m, p);
+	fp_end(m, 2, at);
+	if (more)
+		fp_put(m, more->data, more->len);
+	fp_end(m, 2, all);
+	fp_end(m, 3, 1);
+	return m;
+}
+
+GByteArray *fp_encrypted_extensions(const GByteArray *extensions)
+{
+	GByteArray *m = fp_message(FP_ENCRYPTED_EXTENSIONS);
+	unsigned int at = fp_begin(m, 2);
+
+	if (extensions)
+		fp_put(m, extensions->data, extensions->len);
+	fp_end(m, 2, at);
+	fp_end(m, 3, 1);
+	return m;
+}
+
+GByteArray *fp_certificate_request(void)
+{
+	GByteArray *m = fp_message(FP_CERTIFICATE_REQUEST);
+	unsigned int at;
+
+	fp_number(m, 1, 0);
+	at = fp_begin(m, 2);
+	put_list(m, EXT_SIGNATURES, schemes, G_N_ELEMENTS(schemes));
+	fp_end(m, 2, at);
+	fp_end(m, 3, 1);
+	return m;
+}
+
+GByteArray *fp_certificate(const gnutls_datum_t *der, unsigned int n,
+			   const GByteArray *extensions)
+{
+	GByteArray *m = fp_message(FP_CERTIFICATE);
+	unsigned int all, at;
+
+	fp_number(m, 1, 0);
+	all = fp_begin(m, 3);
+	for (unsigned int i = 0; i < n; i++) {
+		at = fp_begin(m, 3);
+		fp_put(m, der[i].data, der[i].size);
+		fp_end(m, 3, at);
+		at = fp_begin(m, 2);
+		if (extensions)
+			fp_put(m, extensions->data, extensions->len);
+		fp_end(m, 2, at);
+	}
+	fp_end(m, 3, all);
+	fp_end(m, 3, 1);
+	return m;
+}
+
+static void transcript_hash(const struct forged_peer *p, uint8_t hash[FP_HASH])
+{
+	check(gnutls_hash_fast(GNUTLS_DIG_SHA256, p->transcript->data, p->transcript->len, hash),
+	      "hash");
+}
+
+GByteArray *fp_certificate_verify(const struct forged_peer *p, gnutls_x509_privkey_t key,
+				  unsigned int scheme, size_t size)
+{
+	const char *context = p->role == HS_SERVER ? "TLS 1.3, server CertificateVerify"
+						   : "TLS 1.3, client CertificateVerify";
+	GByteArray *m = fp_message(FP_CERTIFICATE_VERIFY), *content = g_byte_array_new();
+	gnutls_datum_t data, signature;
+	uint8_t hash[FP_HASH];
+	gnutls_privkey_t signer;
+	unsigned int at;
+
+	fp_number(m, 2, scheme);
+	at = fp_begin(m, 2);
+	if (key) {
+		transcript_hash(p, hash);
+		fp_fill(content, ' ', 64);
+		fp_put(content, context, strlen(context) + 1);
+		fp_put(content, hash, sizeof(hash));
+		data = (gnutls_datum_t){ content->data, content->len };
+		check(gnutls_privkey_init(&signer), "key");
+		check(gnutls_privkey_import_x509(signer, key, 0), "key");
+		check(gnutls_privkey_sign_data2(signer, GNUTLS_SIGN_ECDSA_SECP256R1_SHA256, 0,
+						&data, &signature), "signature");
+		gnutls_privkey_deinit(signer);
+		fp_put(m, signature.data, signature.size);
+		gnutls_free(signature.data);
+	} else {
+		fp_fill(m, 0x5a, size);
+	}
+	g_byte_array_unref(content);
+	fp_end(m, 2, at);
+	fp_end(m, 3, 1);
+	return m;
+}
+
+/* RFC 8446 7.1 */
+static void expand(const uint8_t secret[FP_HASH], const char *label, const void *context,
+		   size_t context_len, uint8_t *out, size_t len)
+{
+	gnutls_datum_t key = { (void *)(uintptr_t)secret, FP_HASH }, info;
+	GByteArray *l = g_byte_array_new();
+
+	fp_number(l, 2, len);
+	fp_number(l, 1, strlen(label) + 6);
+	fp_put(l, "tls13 ", 6);
+	fp_put(l, label, strlen(label));
+	fp_number(l, 1, context_len);
+	if (context_len > 0)
+		fp_put(l, context, context_len);
+	info = (gnutls_datum_t){ l->data, l->len };
+	check(gnutls_hkdf_expand(GNUTLS_MAC_SHA256, &key, &info, out, len), "expand");
+	g_byte_array_unref(l);
+}
+
+GByteArray *fp_finished(const struct forged_peer *p)
+{
+	GByteArray *m = fp_message(FP_FINISHED);
+	uint8_t key[FP_HASH], hash[FP_HASH], mac[FP_HASH];
+
+	expand(p->mine.secret, "finished", NULL, 0, key, sizeof(key));
+	transcript_hash(p, hash);
+	check(gnutls_hmac_fast(GNUTLS_MAC_SHA256, key, sizeof(key), hash, sizeof(hash), mac), "MAC");
+	fp_put(m, mac, sizeof(mac));
+	fp_end(m, 3, 1);
+	return m;
+}
+
+static void set_keys(struct forged_keys *k)
+{
+	expand(k->secret, "key", NULL, 0, k->key, sizeof(k->key));
+	expand(k->secret, "iv", NULL, 0, k->iv, sizeof(k->iv));
+	k->seq = 0;
+	k->on = true;
+}
+
+void forged_derive(struct forged_peer *p, const uint8_t their_share[32])
+{
+	uint8_t zero[FP_HASH] = { 0 }, empty[FP_HASH], early[FP_HASH], derived[FP_HASH];
+	uint8_t shared[32], secret[FP_HASH], hash[FP_HASH];
+	gnutls_datum_t none = { zero, sizeof(zero) }, salt = { derived, sizeof(derived) };
+	gnutls_datum_t ikm = { shared, sizeof(shared) }, no_salt = { zero, 0 };
+	bool client = p->role == HS_CLIENT;
+
+	curve25519_mul(shared, p->private_key, their_share);
+	check(gnutls_hash_fast(GNUTLS_DIG_SHA256, "", 0, empty), "hash");
+	check(gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &none, &no_salt, early), "extract");
+	expand(early, "derived", empty, sizeof(empty), derived, sizeof(derived));
+	check(gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &ikm, &salt, secret), "extract");
+	transcript_hash(p, hash);
+	expand(secret, "c hs traffic", hash, sizeof(hash),
+	       client ? p->mine.secret : p->theirs.secret, FP_HASH);
+	expand(secret, "s hs traffic", hash, sizeof(hash),
+	       client ? p->theirs.secret : p->mine.secret, FP_HASH);
+	set_keys(&p->mine);
+	set_keys(&p->theirs);
+}
+
+bool forged_raw(struct forged_peer *p, const void *bytes, size_t len)
+{
+	ssize_t n = send(p->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	return n == (ssize_t)len;
+}
+
+static gnutls_aead_cipher_hd_t cipher(const struct forged_keys *k, uint8_t nonce[12])
+{
+	gnutls_datum_t key = { (void *)(uintptr_t)k->key, sizeof(k->key) };
+	gnutls_aead_cipher_hd_t handle;
+
+	memcpy(nonce, k->iv, sizeof(k->iv));
+	for (unsigned int i = 0; i < 8; i++)
+		nonce[4 + i] ^= (uint8_t)(k->seq >> 8 * (7 - i));
+	check(gnutls_aead_cipher_init(&handle, GNUTLS_CIPHER_AES_128_GCM, &key), "cipher");
+	return handle;
+}
+
+static bool send_record(struct forged_peer *p, unsigned int type, const uint8_t *bytes, size_t len)
+{
+	GByteArray *record = g_byte_array_new();
+	bool taken;
+
+	fp_number(record, 1, p->mine.on ? FP_DATA : type);
+	fp_number(record, 2, 0x0303);
+	fp_number(record, 2, p->mine.on ? len + 1 + TAG : len);
+	if (p->mine.on) {
+		g_autofree uint8_t *plain = g_malloc(len + 1), *out = g_malloc(len + 1 + TAG);
+		size_t out_len = len + 1 + TAG;
+		gnutls_aead_cipher_hd_t handle;
+		uint8_t nonce[12];
+
+		if (len > 0)
+			memcpy(plain, bytes, len);
+		plain[len] = (uint8_t)type;
+		handle = cipher(&p->mine, nonce);
+		check(gnutls_aead_cipher_encrypt(handle, nonce, sizeof(nonce), record->data, 5, TAG,
+						 plain, len + 1, out, &out_len), "encrypt");
+		gnutls_aead_cipher_deinit(handle);
+		p->mine.seq++;
+		fp_put(record, out, out_len);
+	} else if (len > 0) {
+		fp_put(record, bytes, len);
+	}
+	taken = forged_raw(p, record->data, record->len);
+	g_byte_array_unref(record);
+	return taken;
+}
+
+bool forged_send(struct forged_peer *p, unsigned int type, const void *bytes, size_t len)
+{
+	size_t max = p->record_max ? p->record_max : FP_RECORD_MAX, at = 0, n;
+
+	do {
+		n = MIN(max, len - at);
+		if (!send_record(p, type, len ? (const uint8_t *)bytes + at : NULL, n))
+			return false;
+		at += n;
+	} while (at < len);
+	return true;
+}
+
+bool forged_message(struct forged_peer *p, GByteArray *message)
+{
+	bool taken;
+
+	fp_put(p->transcript, message->data, message->len);
+	taken = forged_send(p, FP_HANDSHAKE, message->data, message->len);
+	g_byte_array_unref(message);
+	return taken;
+}
+
+/* The X25519 share in the ServerHello at @m, which is one of ours: its place is known. */
+static const uint8_t *find_share(const uint8_t *m, size_t len)
+{
+	static const uint8_t head[] = { 0, EXT_SHARES };
+	const uint8_t *at = m, *end = m + len;
+
+	/* "Type 51, some lengths, group 29, 32 bytes": in a ClientHello of one share and in a ServerHello. */
+	while ((at = memmem(at, (size_t)(end - at), head, sizeof(head)))) {
+		for (size_t skip = 4; skip <= 6; skip += 2)
+			if (end - at >= (ssize_t)(skip + 36) &&
+			    memcmp(at + skip, "\0\x1d\0\x20", 4) == 0)
+				return at + skip + 4;
+		at += sizeof(head);
+	}
+	g_error("no share for X25519");
+}
+
+static void on_message(struct forged_peer *p, const uint8_t *m, size_t len)
+{
+	p->seen[m[0]] = true;
+	fp_put(p->transcript, m, len);
+	if (m[0] == FP_CLIENT_HELLO) {
+		p->hello = g_byte_array_new();
+		fp_put(p->hello, m, len);
+	} else if (m[0] == FP_SERVER_HELLO && p->role == HS_CLIENT) {
+		forged_derive(p, find_share(m, len));
+	}
+}
+
+static void split_messages(struct forged_peer *p)
+{
+	while (p->messages->len >= 4) {
+		const uint8_t *m = p->messages->data;
+		guint len = 4 + ((guint)m[1] << 16 | (guint)m[2] << 8 | m[3]);
+
+		if (p->messages->len < len)
+			return;
+		on_message(p, m, len);
+		g_byte_array_remove_range(p->messages, 0, len);
+	}
+}
+
+static void on_plain(struct forged_peer *p, unsigned int type, const uint8_t *bytes, size_t len)
+{
+	if (type == FP_ALERT && len == 2) {
+		p->alert = bytes[1];
+	} else if (type == FP_HANDSHAKE) {
+		fp_put(p->messages, bytes, len);
+		split_messages(p);
+	}
+}
+
+static void on_encrypted(struct forged_peer *p, const uint8_t *record, size_t len)
+{
+	g_autofree uint8_t *plain = g_malloc(len);
+	size_t plain_len = len - 5;
+	gnutls_aead_cipher_hd_t handle;
+	uint8_t nonce[12];
+	int r;
+
+	handle = cipher(&p->theirs, nonce);
+	r = gnutls_aead_cipher_decrypt(handle, nonce, sizeof(nonce), record, 5, TAG, record + 5,
+				       len - 5, plain, &plain_len);
+	gnutls_aead_cipher_deinit(handle);
+	/* Their application keys are not derived: what comes behind Finished stays unread. */
+	if (r < 0)
+		return;
+	p->theirs.seq++;
+	while (plain_len > 0 && plain[plain_len - 1] == 0)
+		plain_len--;
+	if (plain_len > 0)
+		on_plain(p, plain[plain_len - 1], plain, plain_len - 1);
+}
+
+void forged_receive(struct forged_peer *p)
+{
+	uint8_t buf[4096];
+	ssize_t n;
+
+	while ((n = recv(p->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+		fp_put(p->in, buf, (size_t)n);
+	if (n == 0 || (n < 0 && errno != EAGAIN))
+		p->closed = true;
+	while (p->in->len >= 5) {
+		const uint8_t *r = p->in->data;
+		guint len = 5 + ((guint)r[3] << 8 | r[4]);
+
+		if (p->in->len < len)
+			return;
+		if (r[0] == FP_DATA && p->theirs.on)
+			on_encrypted(p, r, len);
+		else
+			on_plain(p, r[0], r + 5, len - 5);
+		g_byte_array_remove_range(p->in, 0, len);
+	}
+}
+
+void forged_answer_hello(struct forged_peer *p)
+{
+	GByteArray *hello;
+
+	g_assert_nonnull(p->hello);
+	hello = fp_server_hello(p, NULL);
+	forged_message(p, hello);
+	forged_derive(p, find_share(p->hello->data, p->hello->len));
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A peer of TLS 1.3 that no library restrains: it derives the keys of the
+ * handshake (X25519, TLS_AES_128_GCM_SHA256) and sends whatever it is told to,
+ * in clear or encrypted, in records of any length. Any failure of its own ends
+ * the test.
+ */
+#ifndef TLSHD_TESTS_FORGED_PEER_H
+#define TLSHD_TESTS_FORGED_PEER_H
+
+#include <glib.h>
+#include <gnutls/abstract.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/handshake.h"
+
+/* RFC 8446 5.1 and 4 */
+enum { FP_CCS = 20, FP_ALERT, FP_HANDSHAKE, FP_DATA };
+enum {
+	FP_HELLO_REQUEST, FP_CLIENT_HELLO, FP_SERVER_HELLO, FP_TICKET = 4, FP_END_OF_EARLY_DATA,
+	FP_ENCRYPTED_EXTENSIONS = 8, FP_CERTIFICATE = 11, FP_CERTIFICATE_REQUEST = 13,
+	FP_CERTIFICATE_VERIFY = 15, FP_FINISHED = 20, FP_KEY_UPDATE = 24,
+	FP_COMPRESSED_CERTIFICATE = 25,
+};
+
+#define FP_HASH 32
+#define FP_RECORD_MAX 16384
+
+struct forged_keys {
+	uint8_t secret[FP_HASH], key[16], iv[12];
+	uint64_t seq;
+	bool on;
+};
+
+struct forged_peer {
+	int fd;			/* borrowed; made non-blocking by nobody */
+	enum hs_role role;	/* what it plays */
+	uint8_t private_key[32];
+	GByteArray *transcript;	/* the messages so far, headers included */
+	GByteArray *in;		/* records that are not complete yet */
+	GByteArray *messages;	/* handshake messages received that are not looked at yet */
+	bool seen[256];		/* types of messages received */
+	int alert;		/* received: its description; -1: none */
+	bool closed;		/* the other end has */
+	struct forged_keys mine, theirs;
+	GByteArray *hello;	/* the ClientHello received, header included; NULL: none */
+	size_t record_max;	/* plaintext of the records sent; 0: FP_RECORD_MAX */
+};
+
+void forged_open(struct forged_peer *p, int fd, enum hs_role role);
+void forged_close(struct forged_peer *p);
+
+/* Bytes, big-endian numbers and vectors, appended. @width: bytes of the number, or of a length. */
+void fp_put(GByteArray *out, const void *bytes, size_t len);
+void fp_fill(GByteArray *out, uint8_t byte, size_t len);
+void fp_number(GByteArray *out, unsigned int width, uint64_t value);
+/* Begins a vector; returns what fp_end() needs to write its length. */
+unsigned int fp_begin(GByteArray *out, unsigned int width);
+void fp_end(GByteArray *out, unsigned int width, unsigned int at);
+
+/* A message begins with type and length; the length is written by fp_end(m, 3, 1). */
+GByteArray *fp_message(unsigned int type);
+/* A ClientHello that is welcome, with @more (may be NULL) as extensions behind its own. */
+GByteArray *fp_client_hello(const struct forged_peer *p, const GByteArray *more);
+/* An answer to the hello received; fp_* below as server need the keys it leads to. */
+GByteArray *fp_server_hello(const struct forged_peer *p, const GByteArray *more);
+GByteArray *fp_encrypted_extensions(const GByteArray *extensions);
+GByteArray *fp_certificate_request(void);
+/* @der of @n certificates, each with @extensions (NULL: none). */
+GByteArray *fp_certificate(const gnutls_datum_t *der, unsigned int n,
+			   const GByteArray *extensions);
+/* Of the transcript as it is, by @key; NULL: @size bytes of nothing, called @scheme. */
+GByteArray *fp_certificate_verify(const struct forged_peer *p, gnutls_x509_privkey_t key,
+				  unsigned int scheme, size_t size);
+GByteArray *fp_finished(const struct forged_peer *p);
+
+/* One record as it is, whatever the keys. Returns false when the socket takes no more. */
+bool forged_raw(struct forged_peer *p, const void *bytes, size_t len);
+/* Records of @type with @bytes in them, encrypted once the keys are there. */
+bool forged_send(struct forged_peer *p, unsigned int type, const void *bytes, size_t len);
+/* A handshake message, and frees it: into the transcript, and to the other end. */
+bool forged_message(struct forged_peer *p, GByteArray *message);
+/* Takes what has come; the keys follow the hellos. */
+void forged_receive(struct forged_peer *p);
+/* Derives the keys; the client does by itself when it receives the ServerHello. */
+void forged_derive(struct forged_peer *p, const uint8_t their_share[32]);
+/* Both hellos: after that everything is encrypted. A server's: the ClientHello has been received. */
+void forged_answer_hello(struct forged_peer *p);
+
+#endif
