@@ -237,7 +237,8 @@ void forge_key(struct pki_cert *cert, const GByteArray *key, const struct pki_ce
 	}
 	if (rsa) {
 		g_byte_array_append(part, rsa_sha256, sizeof(rsa_sha256));
-		der = with_tbs(der, der_tbs_replace(der, der_tbs_field(der, ALGORITHM_FIELD), part));
+		part = der_tbs_replace(der, der_tbs_field(der, ALGORITHM_FIELD), part);
+		der = with_tbs(der, part);
 	} else {
 		g_byte_array_unref(part);
 	}

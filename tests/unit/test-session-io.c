@@ -395,7 +395,7 @@ static void test_flood(void)
 	talk_to(HS_SERVER, records, sizeof(records), &p);
 	g_assert_cmpint(p.status[HS_SERVER], ==, SESSION_ENDED);
 	assert_outcome(&p, HS_SERVER, HS_PROTOCOL);
-	assert_reason(&p, HS_SERVER, "the client sent more than 262144 bytes without an end");
+	assert_reason(&p, HS_SERVER, "the client sent more than 512 records without an end");
 	pair_close(&p);
 }
 

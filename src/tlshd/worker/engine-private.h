@@ -201,6 +201,12 @@ struct session {
 	bool offers_psk_ke_only;	/* without (EC)DHE: not for us */
 	unsigned int record_limit;	/* bytes of plaintext the peer takes */
 	unsigned int offered_limit;	/* the same, by a client that has no answer yet */
+	bool certificate_came;		/* the peer's message, perhaps empty */
+	unsigned int warnings;
+	unsigned int records;		/* that have begun */
+	unsigned int record_left;	/* bytes of the present one */
+	uint8_t header[5];		/* header_len bytes of the next one's */
+	unsigned int header_len;
 	size_t bytes_in;
 	uint8_t last[ALERT_RECORD_BYTES];	/* the last of them; 0 where there were less */
 	uint8_t first[FIRST_BYTES];	/* the first bytes_in of them, or all */

@@ -15,6 +15,7 @@
 
 #include "common/text.h"
 
+#define COMPRESSED_CERTIFICATE 25	/* RFC 8879 4 */
 #define RECORDS_MAX 8	/* looked at behind a handshake for the alert that ended it */
 
 static const struct {
@@ -181,6 +182,23 @@ static void nothing_in_common(struct session *s, const char *what)
 	verdict_set(&s->verdict, HS_NO_COMMON, 0, "the %s %s", session_peer_word(s), what);
 }
 
+/*
+ * The library's words for a message that is not the certificate that was due: of a
+ * compressed one (RFC 8879), which we never offer, it says that the fault is its own.
+ */
+static bool is_out_of_turn(const struct session *s, int code)
+{
+	unsigned int in = gnutls_handshake_get_last_in(s->tls);
+	bool due = s->job.role == HS_SERVER ?
+		   gnutls_handshake_get_last_out(s->tls) == GNUTLS_HANDSHAKE_FINISHED :
+		   in == GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS ||
+		   in == GNUTLS_HANDSHAKE_CERTIFICATE_REQUEST || in == COMPRESSED_CERTIFICATE;
+
+	return due && s->job.auth != HS_AUTH_PSK && !s->certificate_came &&
+	       (code == GNUTLS_E_CERTIFICATE_REQUIRED || code == GNUTLS_E_NO_CERTIFICATE_FOUND ||
+		code == GNUTLS_E_INTERNAL_ERROR);
+}
+
 /* The library's code as an outcome; the alert is the library's choice. */
 static void translate(struct session *s, int code)
 {
@@ -254,6 +272,11 @@ void session_fail(struct session *s, int code)
 	} else if (psk_is_mismatch(s, code)) {
 		verdict_set(&s->verdict, HS_PSK_MISMATCH, GNUTLS_A_DECRYPT_ERROR,
 			    "the client does not have the same key as we under this identity");
+		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
+	} else if (is_out_of_turn(s, code)) {
+		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
+			    "the %s broke the protocol: another message came where its certificate "
+			    "was due", session_peer_word(s));
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
 	} else if (!looks_like_tls(s)) {
 		refuse_stranger(s);

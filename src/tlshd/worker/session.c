@@ -25,6 +25,8 @@
 #include "common/text.h"
 
 #define INPUT_MAX (256u << 10)	/* bytes of a whole handshake; else a peer could hold the loop */
+#define RECORDS_MAX 512		/* each costs us, even one that is empty; the smallest honest have 512 bytes */
+#define RECORD_HEADER 5
 #define WARNINGS_MAX 4
 #define EXT_MAX_FRAGMENT_LENGTH 1	/* RFC 6066 4 */
 #define EXT_RECORD_SIZE_LIMIT 28	/* RFC 8449 */
@@ -72,6 +74,29 @@ static size_t replay(struct session *s, void *buf, size_t len)
 	return len;
 }
 
+/* Follows the records (RFC 8446 5.1) in what came, whatever is in them. */
+static void count_records(struct session *s, const uint8_t *buf, size_t n)
+{
+	size_t len;
+
+	while (n > 0) {
+		if (s->record_left > 0) {
+			len = n < s->record_left ? n : s->record_left;
+			s->record_left -= (unsigned int)len;
+			buf += len;
+			n -= len;
+			continue;
+		}
+		s->header[s->header_len++] = *buf++;
+		n--;
+		if (s->header_len < RECORD_HEADER)
+			continue;
+		s->header_len = 0;
+		s->record_left = (unsigned int)s->header[3] << 8 | s->header[4];
+		s->records++;
+	}
+}
+
 static void keep_bytes(struct session *s, const uint8_t *buf, size_t n)
 {
 	size_t keep;
@@ -82,6 +107,7 @@ static void keep_bytes(struct session *s, const uint8_t *buf, size_t n)
 	}
 	s->bytes_in += n;
 	keep_last(s, buf, n);
+	count_records(s, buf, n);
 	if (s->replay && s->keys == KEYS_NOT_ASKED_FOR)
 		g_byte_array_append(s->replay, buf, (guint)n);
 }
@@ -95,10 +121,13 @@ static ssize_t pull(gnutls_transport_ptr_t ctx, void *buf, size_t len)
 	if (again > 0)
 		return (ssize_t)again;
 
-	if (s->bytes_in > INPUT_MAX) {
+	if (s->bytes_in > INPUT_MAX || s->records > RECORDS_MAX) {
+		bool many = s->records > RECORDS_MAX;
+
 		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
-			    "the %s sent more than %u bytes without an end of the handshake",
-			    session_peer_word(s), INPUT_MAX);
+			    "the %s sent more than %u %s without an end of the handshake",
+			    session_peer_word(s), many ? RECORDS_MAX : INPUT_MAX,
+			    many ? "records" : "bytes");
 		errno = EOVERFLOW;
 		return io_result(s, -1);
 	}
@@ -220,6 +249,8 @@ static int on_message(gnutls_session_t tls, unsigned int type, unsigned int when
 	if (s->transcript && transcript_add(s->transcript, type, msg->data, msg->size) < 0)
 		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_DECODE_ERROR,
 			    "a message of the handshake is broken");
+	if (incoming && type == GNUTLS_HANDSHAKE_CERTIFICATE_PKT)
+		s->certificate_came = true;
 	read_extensions(s, type, incoming, msg);
 	psk_on_message(s, type, incoming);
 	/* The chain is known, and no signature by its keys was looked at yet. */
@@ -483,7 +514,6 @@ void session_end(struct session *s, struct hs_result *result)
 /* Returns 0, GNUTLS_E_AGAIN, or the error that ends it. */
 static int handshake(struct session *s)
 {
-	unsigned int warnings = 0;
 	int r;
 
 	do {
@@ -491,9 +521,14 @@ static int handshake(struct session *s)
 		r = gnutls_handshake(s->tls);
 		s->engine->current = NULL;
 		if (r == GNUTLS_E_WARNING_ALERT_RECEIVED &&
-		    gnutls_alert_get(s->tls) != GNUTLS_A_CLOSE_NOTIFY && warnings++ < WARNINGS_MAX)
+		    gnutls_alert_get(s->tls) != GNUTLS_A_CLOSE_NOTIFY) {
 			r = GNUTLS_E_INTERRUPTED;
-	} while (r == GNUTLS_E_INTERRUPTED);
+			if (++s->warnings > WARNINGS_MAX)
+				verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
+					    "the %s sent more than %d warnings",
+					    session_peer_word(s), WARNINGS_MAX);
+		}
+	} while (r == GNUTLS_E_INTERRUPTED && s->verdict.outcome == HS_OK);
 	return r;
 }
 

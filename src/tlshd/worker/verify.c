@@ -286,15 +286,19 @@ static void explain_weak(const struct check *c, unsigned int i)
 		    sign >= 0 ? gnutls_sign_get_name((gnutls_sign_algorithm_t)sign) : "unknown");
 }
 
-/* One certificate against its issuer, dates left aside. */
-static void explain_link(const struct check *c, unsigned int i)
+/* One certificate against its issuer, dates left aside; @whole is the status of the path. */
+static void explain_link(const struct check *c, unsigned int i, unsigned int whole)
 {
 	gnutls_x509_crt_t issuer = issuer_of(c, i);
 	char name[WHO_TEXT], dn[DN_TEXT];
-	unsigned int status = 0;
+	unsigned int status = whole;
 
-	if (!issuer || gnutls_x509_crt_verify(c->path.cert[i], &issuer, 1, VERIFY_FLAGS |
-					      GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status) < 0)
+	if (!issuer)
+		return;
+	/* The path is this link alone: a stranger should not have it checked twice. */
+	if (c->path.n > 1 &&
+	    gnutls_x509_crt_verify(c->path.cert[i], &issuer, 1, VERIFY_FLAGS |
+				   GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status) < 0)
 		return;
 	cert_issuer(c->path.cert[i], dn, sizeof(dn));
 	who(c, i, name);
@@ -341,7 +345,7 @@ static void explain(const struct check *c, unsigned int status)
 		explain_no_anchor(c);
 	/* From the anchor down, so that no key is used that nobody has certified. */
 	for (i = c->path.n; i > 0 && c->v->outcome == HS_OK; i--)
-		explain_link(c, i - 1);
+		explain_link(c, i - 1, status);
 	for (i = 0; i < c->path.n; i++)
 		check_time(c, i, c->path.cert[i]);
 	if (c->path.anchor)
