@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What engine.c, credentials.c, psk.c, trust.c, verify.c, transcript.c,
+ * What engine.c, credentials.c, psk.c, trust.c, count-names.c, verify.c, transcript.c,
  * session.c, handover.c and failure.c share: the implementation of session.h
  * by TLS 1.3 and GnuTLS. Nobody else includes it.
  */
@@ -75,6 +75,13 @@ char *cert_subject(gnutls_x509_crt_t cert, char *dst, size_t size);
 char *cert_issuer(gnutls_x509_crt_t cert, char *dst, size_t size);
 /* "2026-01-02 03:04:05 UTC". Returns @dst. */
 char *time_text(time_t t, char *dst, size_t size);
+
+/* count-names.c */
+
+#define NAMES_MAX 500	/* subject alternative names in all certificates of a peer together */
+
+/* Of a certificate in DER; more than NAMES_MAX when it cannot be told. */
+unsigned int count_names(const gnutls_datum_t *der);
 
 /* verify.c: a peer's certificates. */
 

@@ -125,7 +125,7 @@ void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n
 {
 	const char *word = peer_word(peer);
 	uint64_t cost, total = 0;
-	unsigned int i;
+	unsigned int i, names = 0;
 	int r;
 
 	chain_clear(chain);
@@ -139,6 +139,12 @@ void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n
 			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
 				    "certificate %u of the %s has %u bytes; at most %u are read",
 				    i + 1, word, der[i].size, CERT_MAX);
+			return;
+		}
+		names += count_names(&der[i]);
+		if (names > NAMES_MAX) {
+			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+				    "the certificates of the %s have more than %d names", word, NAMES_MAX);
 			return;
 		}
 		r = gnutls_x509_crt_init(&chain->cert[i]);
