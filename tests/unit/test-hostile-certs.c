@@ -8,7 +8,7 @@
 #define SAN "2.5.29.17"
 #define NAME_CONSTRAINTS "2.5.29.30"
 #define UNKNOWN "1.3.6.1.4.1.55555.2"
-#define ANY_COST 25.0	/* ordinary mutual handshakes, for who has been certified by us */
+#define ANY_COST 40.0	/* ordinary mutual handshakes, for who has been certified by us */
 
 static gint64 usual;
 

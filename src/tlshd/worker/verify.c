@@ -30,6 +30,8 @@
 #define CHAIN_COST_MAX (2ull * RSA_BITS_MAX * RSA_BITS_MAX * 24)
 #define CERT_MAX (16u << 10)	/* bytes; with ML-DSA-87 it is 8 KiB */
 #define DN_MAX 2048		/* bytes of DER: the library takes quadratic time to print them */
+#define KEY_ABOVE_LIMIT "certificate %u of the %s has a key above the limit (modulus of %d bits, " \
+			"exponent of %d bytes)"
 #define PURPOSES_MAX 64		/* extended key usages looked at */
 #define DN_TEXT 160
 #define WHO_TEXT 224
@@ -171,9 +173,7 @@ void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n
 		cost = key_cost(chain->cert[i]);
 		if (cost == COST_TOO_HIGH) {
 			verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
-				    "certificate %u of the %s has a key above the limit (modulus of "
-				    "%d bits, exponent of %d bytes)", i + 1, word, RSA_BITS_MAX,
-				    RSA_EXPONENT_MAX);
+				    KEY_ABOVE_LIMIT, i + 1, word, RSA_BITS_MAX, RSA_EXPONENT_MAX);
 			return;
 		}
 		total += cost;
