@@ -6,6 +6,7 @@
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 #include <string.h>
+#include <time.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -226,6 +227,45 @@ static void test_encrypted(void)
 	pki_free(cert);
 }
 
+/* RFC 8018 A.2: behind the OID SEQUENCE { salt OCTET STRING, rounds INTEGER. As many as fit. */
+static void raise_rounds(uint8_t *der, size_t len)
+{
+	static const uint8_t pbkdf2[] = { 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 0x0c };
+	uint8_t *at = memmem(der, len, pbkdf2, sizeof(pbkdf2));
+
+	g_assert_nonnull(at);
+	at += sizeof(pbkdf2) + 2;
+	g_assert_cmpuint(at[0], ==, 4);
+	at += 2 + at[1];
+	g_assert_cmpuint(at[0], ==, 2);
+	g_assert_cmpuint(at[1], >=, 2);
+	memset(at + 2, 0xff, at[1]);
+	at[2] = 0x7f;
+	g_test_message("rounds: 0x7fff... in %u bytes", at[1]);
+}
+
+/* Nobody types a passphrase, so none is derived: a file must not choose how long it takes. */
+static void test_encrypted_dear(void)
+{
+	const double limit = 0.5;	/* s; 8,000,000 rounds take 2 and more */
+	struct pki_spec spec = { .key = PKI_P256 };
+	struct pki_cert *cert = pki_issue(&spec, NULL);
+	gnutls_datum_t out;
+	clock_t before;
+	double took;
+
+	g_assert_cmpint(gnutls_x509_privkey_export2_pkcs8(cert->key, GNUTLS_X509_FMT_DER, "secret",
+							  GNUTLS_PKCS_PBES2_AES_256, &out), ==, 0);
+	raise_rounds(out.data, out.size);
+	before = clock();
+	refuse(out.data, out.size, -ENOKEY, "is encrypted");
+	took = (double)(clock() - before) / CLOCKS_PER_SEC;
+	g_test_message("refused in %.3f s of processor time, at most %.1f", took, limit);
+	g_assert_cmpfloat(took, <, limit);
+	gnutls_free(out.data);
+	pki_free(cert);
+}
+
 static void test_not_a_key(void)
 {
 	static uint8_t large[300 << 10];
@@ -399,6 +439,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/key/old-forms", test_old_forms);
 	g_test_add_func("/key/combined-file", test_combined_file);
 	g_test_add_func("/key/encrypted", test_encrypted);
+	g_test_add_func("/key/encrypted/dear", test_encrypted_dear);
 	g_test_add_func("/key/not-a-key", test_not_a_key);
 	g_test_add_func("/key/damaged-file", test_damaged_file);
 	g_test_add_func("/key/content", test_content);

@@ -101,8 +101,12 @@ static int import_bytes(struct key *key, const gnutls_datum_t *data, const char 
 	bool pem = has_text(data, "-----BEGIN ");
 	int r;
 
+	/*
+	 * Plain ones only: else the library derives a key from no passphrase first, in as many
+	 * rounds as the file asks for, and no signature is made meanwhile.
+	 */
 	r = gnutls_privkey_import_x509_raw(key->key, data, pem ? GNUTLS_X509_FMT_PEM
-						: GNUTLS_X509_FMT_DER, NULL, 0);
+						: GNUTLS_X509_FMT_DER, NULL, GNUTLS_PKCS_PLAIN);
 	if (r == 0)
 		return 0;
 	if (is_encrypted(data, r))
