@@ -233,6 +233,23 @@ static void test_done(struct world *w, gconstpointer unused)
 	g_assert_cmpint(netlink_done(w->nl, 5, 0, 0), ==, -EBUSY);
 }
 
+/* An error that is none: neither success nor a number to be printed as an errno. */
+static void test_no_errno(struct world *w, gconstpointer unused)
+{
+	static const int errors[] = { 1, EBUSY, G_MAXINT, -4096, G_MININT };
+	struct netlink_request req = { .fd = -5 };
+
+	w->reply = REPLY_ERROR;
+	for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+		w->error = errors[i];
+		g_assert_cmpint(netlink_done(w->nl, 5, 0, 0), ==, -EIO);
+		g_assert_cmpint(netlink_accept(w->nl, &req), ==, -EIO);
+	}
+	w->error = -4095;
+	g_assert_cmpint(netlink_done(w->nl, 5, 0, 0), ==, -4095);
+	g_assert_cmpint(req.fd, ==, -5);
+}
+
 static void test_no_family(struct world *w, gconstpointer unused)
 {
 	struct netlink_request req;
@@ -341,6 +358,7 @@ int main(int argc, char **argv)
 	ADD("accept/errors", test_accept_errors);
 	ADD("no-answer", test_no_answer);
 	ADD("done", test_done);
+	ADD("no-errno", test_no_errno);
 	ADD("no-family", test_no_family);
 	ADD("events", test_events);
 	ADD("events/overrun", test_overrun);

@@ -11,6 +11,8 @@
 
 #include "common/cleanup.h"
 
+#define ERRNO_MAX 4095	/* include/linux/err.h: MAX_ERRNO */
+
 /* What the callbacks of one command leave behind. */
 struct answer {
 	bool complete;
@@ -121,13 +123,21 @@ static int on_ack(struct nl_msg *msg, void *arg)
 	return NL_STOP;
 }
 
+/* What else the field may hold is no errno: a caller would take it for success, or for one to be printed. */
+static int errno_of(int error)
+{
+	return error <= 0 && error >= -ERRNO_MAX ? error : -EIO;
+}
+
 /* The end of a dump; the kernel says there whether it went well. */
 static int on_finish(struct nl_msg *msg, void *arg)
 {
 	struct answer *a = arg;
 
-	if (nlmsg_datalen(nlmsg_hdr(msg)) >= (int)sizeof(a->error))
+	if (nlmsg_datalen(nlmsg_hdr(msg)) >= (int)sizeof(a->error)) {
 		memcpy(&a->error, nlmsg_data(nlmsg_hdr(msg)), sizeof(a->error));
+		a->error = errno_of(a->error);
+	}
 	a->complete = true;
 	return NL_STOP;
 }
@@ -138,7 +148,7 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
 
 	if (err->msg.nlmsg_seq != a->seq)
 		return NL_SKIP;
-	a->error = err->error;
+	a->error = errno_of(err->error);
 	a->complete = true;
 	return NL_STOP;
 }
