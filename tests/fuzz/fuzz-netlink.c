@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What the kernel's netlink sockets deliver. An input is a sequence of calls: a
+ * byte (bits 0-1: ACCEPT, notifications, join with the policy of DONE, DONE;
+ * bits 2-4: how many datagrams the kernel has), then its datagrams: a byte (bit 0:
+ * they are answers, so the number of the command is put into each message) and
+ * u16 length and bytes. Without a datagram there is nothing to be read.
+ *
+ * Needs -Wl,--wrap= of nl_connect, nl_send, nl_cb_alloc, genl_ctrl_resolve,
+ * genl_ctrl_resolve_grp, nl_socket_add_membership, nl_socket_set_nonblocking.
+ */
+#include <errno.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/netlink.h>
+#include <stdlib.h>
+
+#include "fuzz.h"
+#include "tlshd/monitor/netlink-policy.h"
+#include "tlshd/monitor/netlink.h"
+
+#define FAMILY 27
+#define GROUP 5
+#define CALLS_MAX 16
+
+/* What the kernel has queued for the socket that is read next. */
+struct queue {
+	struct input in;
+	unsigned int n;
+	uint32_t seq;	/* of the last command */
+};
+
+static struct queue queue;
+
+int __wrap_nl_connect(struct nl_sock *sk, int protocol);
+int __wrap_nl_send(struct nl_sock *sk, struct nl_msg *msg);
+struct nl_cb *__real_nl_cb_alloc(enum nl_cb_kind kind);
+struct nl_cb *__wrap_nl_cb_alloc(enum nl_cb_kind kind);
+int __wrap_genl_ctrl_resolve(struct nl_sock *sk, const char *name);
+int __wrap_genl_ctrl_resolve_grp(struct nl_sock *sk, const char *family, const char *group);
+int __wrap_nl_socket_add_membership(struct nl_sock *sk, int group);
+int __wrap_nl_socket_set_nonblocking(const struct nl_sock *sk);
+
+int __wrap_nl_connect(struct nl_sock *sk, int protocol)
+{
+	return 0;
+}
+
+int __wrap_nl_send(struct nl_sock *sk, struct nl_msg *msg)
+{
+	queue.seq = nlmsg_hdr(msg)->nlmsg_seq;
+	return (int)nlmsg_hdr(msg)->nlmsg_len;
+}
+
+int __wrap_genl_ctrl_resolve(struct nl_sock *sk, const char *name)
+{
+	return FAMILY;
+}
+
+int __wrap_genl_ctrl_resolve_grp(struct nl_sock *sk, const char *family, const char *group)
+{
+	return GROUP;
+}
+
+int __wrap_nl_socket_add_membership(struct nl_sock *sk, int group)
+{
+	g_assert_cmpint(group, ==, GROUP);
+	return 0;
+}
+
+int __wrap_nl_socket_set_nonblocking(const struct nl_sock *sk)
+{
+	return 0;
+}
+
+/* Each message of the datagram becomes an answer to the last command, as does what an error quotes. */
+static void number(unsigned char *buf, size_t len)
+{
+	struct nlmsghdr *hdr = (struct nlmsghdr *)buf;
+	int left = (int)len;
+
+	for (; nlmsg_ok(hdr, left); hdr = nlmsg_next(hdr, &left)) {
+		struct nlmsgerr *error = nlmsg_data(hdr);
+
+		hdr->nlmsg_seq = queue.seq;
+		if (hdr->nlmsg_type == NLMSG_ERROR && nlmsg_datalen(hdr) >= (int)sizeof(*error))
+			error->msg.nlmsg_seq = queue.seq;
+	}
+}
+
+static int receive(struct nl_sock *sk, struct sockaddr_nl *from, unsigned char **buf,
+		   struct ucred **creds)
+{
+	const uint8_t *bytes;
+	bool answer;
+	size_t len;
+
+	if (!queue.n || !queue.in.left)
+		return -NLE_AGAIN;
+	queue.n--;
+	answer = take_u8(&queue.in) & 1;
+	bytes = take_bytes(&queue.in, take_u16(&queue.in), &len);
+	*from = (struct sockaddr_nl){ .nl_family = AF_NETLINK };
+	if (!len)
+		return 0;
+	/* libnl's to free. */
+	*buf = malloc(len);
+	if (!*buf)
+		g_error("out of memory");
+	memcpy(*buf, bytes, len);
+	if (answer)
+		number(*buf, len);
+	return (int)len;
+}
+
+struct nl_cb *__wrap_nl_cb_alloc(enum nl_cb_kind kind)
+{
+	struct nl_cb *cb = __real_nl_cb_alloc(kind);
+
+	nl_cb_overwrite_recv(cb, receive);
+	return cb;
+}
+
+static void check_request(const struct netlink_request *req)
+{
+	g_assert_cmpint(req->fd, >=, 0);
+	g_assert_cmpuint(req->role, <, HS_N_ROLES);
+	g_assert_cmpuint(req->auth, <, HS_N_AUTHS);
+	g_assert_cmpuint(req->n_peer_ids, <=, HS_PEERIDS_MAX);
+	g_assert_nonnull(memchr(req->peername, 0, sizeof(req->peername)));
+	if (req->refusal)
+		check_line(req->refusal, LOG_TEXT_MAX);
+}
+
+static void accept_one(struct netlink *nl)
+{
+	struct netlink_request req = { .fd = -12345 };
+	int r = netlink_accept(nl, &req);
+
+	if (r == 0)
+		check_request(&req);
+	else
+		g_assert_cmpint(req.fd, ==, -12345);
+	g_assert_cmpint(r, <=, 0);
+	/* "None is queued" is what the kernel says, never silence. */
+	g_assert_true(r != -EAGAIN || queue.seq);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	CLEANUP(netlink_closep) struct netlink *nl = NULL;
+	enum netlink_join joined;
+
+	queue = (struct queue){ .in = { data, size } };
+	g_assert_cmpint(netlink_open(&nl, &fuzz_log), ==, 0);
+	g_assert_cmpint(netlink_join(nl, &joined), ==, 0);
+	for (unsigned int i = 0; i < CALLS_MAX && queue.in.left; i++) {
+		uint8_t call = take_u8(&queue.in);
+
+		queue.n = call >> 2 & 7;
+		switch (call & 3) {
+		case 0:
+			accept_one(nl);
+			break;
+		case 1:
+			g_assert_cmpuint(netlink_events(nl), <=, NETLINK_READY | NETLINK_FAMILY);
+			break;
+		case 2:
+			g_assert_cmpint(netlink_join(nl, &joined), ==, 0);
+			g_assert_cmpint(joined, ==, NETLINK_JOINED);
+			break;
+		default:
+			g_assert_cmpint(netlink_done(nl, 5, call >> 5, call >> 7), <=, 0);
+		}
+	}
+	return 0;
+}
