@@ -29,3 +29,6 @@ PACKAGES_TEST=(
 	nettle-dev libgmp-dev openssl gnutls-bin shellcheck mandoc python3 libasan8 libubsan1
 	p11-kit-modules
 )
+
+# fuzzers: libFuzzer comes with the compiler's runtime library
+PACKAGES_FUZZ=(clang-14 libclang-rt-14-dev)

@@ -193,10 +193,16 @@ void material_free(struct material *material)
 
 static void on_result(void *ctx, struct pair *pair, const struct hs_result *result)
 {
+	const struct request *req = request_find(w.table, result->id);
+	bool waits = req && (req->pair != pair || req->delayed), delayed = req && req->delayed;
+
 	w.saying = result;
 	w.saying_pair = pair;
 	requests_result(w.table, pair, result);
 	w.saying = NULL;
+	/* Nobody but the worker that has it, and nobody twice, says anything about a request. */
+	g_assert_true(!waits || request_find(w.table, result->id) == req);
+	g_assert_true(!waits || !req->delayed == !delayed);
 }
 
 static bool on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)

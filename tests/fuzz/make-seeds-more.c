@@ -288,8 +288,9 @@ static GByteArray *served(unsigned int how, unsigned int request, enum hs_outcom
 	result.result.peer_verified = outcome == HS_OK && (request & 6) == 4;
 	put_u8(out, 7);
 	put_u8(out, 7);
-	say(out, 8 | 2, &result);
-	say(out, 8 | 0, &result);
+	/* The pair that was made last has it; the other must not speak for it. */
+	say(out, 8 | (how & 1 ? 0 : 2), &result);
+	say(out, 8 | (how & 1 ? 2 : 0), &result);
 	put_u8(out, 6);
 	return out;
 }
@@ -338,6 +339,9 @@ static void keeper(void)
 		{ 2, 3, 0x0f, 2, 4, 0x11, 2, 5, 0x1c },
 		{ 3, 9, 1, 1, 3, 9, 1, 3, 3, 9, 0, 0, 3, 9, 1, 9, 70, 0, 3, 9, 16, 1 },
 		{ 3, 9, 2, 1, 3, 9, 3, 1, 4, 9 },
+		/* A client's key as a server, a server's as a client. */
+		{ 2, 1, 0x00, 3, 1, 5, 1, 3, 1, 4, 0 },
+		{ 2, 1, 0x10, 3, 1, 4, 0, 3, 1, 5, 1 },
 	};
 	char name[32];
 
