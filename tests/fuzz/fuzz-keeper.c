@@ -8,6 +8,7 @@
  *   2		the monitor gives a job's key: job, which key and certificate
  *   3		the worker asks for a signature: job, whose, algorithm, what to sign
  *   4		the monitor forgets a job
+ *   5		the monitor announces a handshake: job, role
  *
  * What must hold: a signature is made of a CertificateVerify only, with a key
  * that is there for that job and that role, and for a job's key once.
@@ -34,7 +35,8 @@ static const struct {
 struct world {
 	struct keeper k;
 	int monitor, worker;	/* our ends */
-	bool may[JOBS][HS_N_ROLES];	/* a key was given, and neither used nor forgotten */
+	/* A job's key was given, or a handshake announced, and neither used nor forgotten. */
+	bool may[JOBS][HS_N_ROLES], granted[JOBS][HS_N_ROLES];
 	bool ended;
 };
 
@@ -67,7 +69,8 @@ static void check_signed(const struct wire_sign *asked, const struct wire_signed
 	if (asked->identity == HS_IDENTITY_JOB)
 		g_assert_true(asked->job < JOBS && w.may[asked->job][asked->role]);
 	else
-		g_assert_true(asked->role == HS_SERVER && asked->identity == HS_IDENTITY_X509);
+		g_assert_true(asked->role == HS_SERVER && asked->identity == HS_IDENTITY_X509 &&
+			      asked->job < JOBS && w.granted[asked->job][asked->role]);
 }
 
 /* Returns whether there is an answer. */
@@ -98,8 +101,8 @@ static void from_worker(const uint8_t *bytes, size_t len, int fd)
 	say_bytes(w.worker, bytes, len, fd);
 	on_worker(NULL, w.k.worker, EPOLLIN, &w.k);
 	note_end();
-	/* Whatever else it says is its end. */
-	g_assert_true(w.ended == (r < 0 || said.type != WIRE_SIGN || fd >= 0));
+	/* Whatever else it says is its end, as are signatures that no good worker asks for. */
+	g_assert_true(w.ended || (r == 0 && said.type == WIRE_SIGN && fd < 0));
 	if (w.ended)
 		return;
 	g_assert_true(read_answer(w.worker, &answer));
@@ -107,6 +110,8 @@ static void from_worker(const uint8_t *bytes, size_t len, int fd)
 	check_signed(&said.sign, &answer.signed_);
 	if (said.sign.identity == HS_IDENTITY_JOB && said.sign.job < JOBS)
 		w.may[said.sign.job][said.sign.role] = false;
+	else if (said.sign.job < JOBS)
+		w.granted[said.sign.job][said.sign.role] = false;
 }
 
 static void from_monitor(const uint8_t *bytes, size_t len, int fd)
@@ -125,8 +130,12 @@ static void from_monitor(const uint8_t *bytes, size_t len, int fd)
 		if (answer.type == WIRE_KEY_LOADED && said.key.job < JOBS)
 			w.may[said.key.job][said.key.role] = true;
 	}
-	if (r == 0 && said.type == WIRE_CANCEL && said.cancel < JOBS)
+	if (r == 0 && said.type == WIRE_GRANT && said.grant.job < JOBS)
+		w.granted[said.grant.job][said.grant.role] = true;
+	if (r == 0 && said.type == WIRE_CANCEL && said.cancel < JOBS) {
 		memset(w.may[said.cancel], 0, sizeof(w.may[0]));
+		memset(w.granted[said.cancel], 0, sizeof(w.granted[0]));
+	}
 }
 
 static void send_encoded(bool worker, const struct wire_message *msg, int fd)
@@ -199,7 +208,8 @@ static void raw(struct input *in, bool worker)
 static void one_event(struct input *in)
 {
 	struct wire_message cancel = { .type = WIRE_CANCEL };
-	uint8_t what = take_u8(in) % 5;
+	struct wire_message grant = { .type = WIRE_GRANT };
+	uint8_t what = take_u8(in) % 6;
 
 	switch (what) {
 	case 0:
@@ -211,6 +221,11 @@ static void one_event(struct input *in)
 		break;
 	case 3:
 		ask_signature(in);
+		break;
+	case 5:
+		grant.grant.job = take_u8(in);
+		grant.grant.role = take_u8(in) & 1;
+		send_encoded(false, &grant, -1);
 		break;
 	default:
 		cancel.cancel = take_u8(in);
@@ -249,7 +264,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	g_assert_cmpint(sd_event_new(&w.k.event), >=, 0);
 	for (unsigned int i = 0; i < EVENTS_MAX && in.left && !w.ended; i++)
 		one_event(&in);
-	job_keys_clear(&w.k.job_keys);
+	grants_clear(&w.k.grants);
 	sd_event_unref(w.k.event);
 	for (unsigned int i = 0; i < 2; i++) {
 		close(monitor[i]);

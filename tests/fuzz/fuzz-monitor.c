@@ -191,21 +191,25 @@ void material_free(struct material *material)
 
 /* --- between pool and table, as in monitor.c --- */
 
-static void on_result(void *ctx, struct pair *pair, const struct hs_result *result)
+static enum pool_verdict on_result(void *ctx, struct pair *pair,
+				   const struct hs_result *result)
 {
+	enum pool_verdict verdict;
+
 	const struct request *req = request_find(w.table, result->id);
 	bool waits = req && (req->pair != pair || req->delayed), delayed = req && req->delayed;
 
 	w.saying = result;
 	w.saying_pair = pair;
-	requests_result(w.table, pair, result);
+	verdict = requests_result(w.table, pair, result);
 	w.saying = NULL;
 	/* Nobody but the worker that has it, and nobody twice, says anything about a request. */
 	g_assert_true(!waits || request_find(w.table, result->id) == req);
 	g_assert_true(!waits || !req->delayed == !delayed);
+	return verdict;
 }
 
-static bool on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)
+static enum pool_verdict on_keys(void *ctx, struct pair *pair, const struct wire_message *msg)
 {
 	return requests_keys(w.table, pair, msg);
 }
@@ -386,9 +390,10 @@ static void hear(unsigned int at, unsigned int kind)
 			g_assert_cmpint(fd, ==, -1);
 		/* A private key is nothing for a worker, and all else nothing for a keeper. */
 		if (kind == CHILD_KEEPER)
-			g_assert_true(msg.type == WIRE_KEY || msg.type == WIRE_CANCEL);
+			g_assert_true(msg.type == WIRE_KEY || msg.type == WIRE_CANCEL ||
+				      msg.type == WIRE_GRANT);
 		else
-			g_assert_true(msg.type != WIRE_KEY);
+			g_assert_true(msg.type != WIRE_KEY && msg.type != WIRE_GRANT);
 	}
 }
 

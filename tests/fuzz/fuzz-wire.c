@@ -100,6 +100,9 @@ static void check(const struct wire_message *msg)
 		g_assert_cmpuint(msg->refused.outcome, !=, HS_OK);
 		CHECK_TEXT(msg->refused.reason);
 		break;
+	case WIRE_GRANT:
+		g_assert_cmpuint(msg->grant.role, <, HS_N_ROLES);
+		break;
 	case WIRE_KEY:
 		check_key(&msg->key);
 		break;

@@ -339,6 +339,9 @@ static void keeper(void)
 		{ 2, 3, 0x0f, 2, 4, 0x11, 2, 5, 0x1c },
 		{ 3, 9, 1, 1, 3, 9, 1, 3, 3, 9, 0, 0, 3, 9, 1, 9, 70, 0, 3, 9, 16, 1 },
 		{ 3, 9, 2, 1, 3, 9, 3, 1, 4, 9 },
+		/* A handshake that signs with our own key, twice; one forgotten first. */
+		{ 5, 9, 1, 3, 9, 1, 1, 3, 9, 1, 1 },
+		{ 5, 9, 1, 4, 9, 3, 9, 1, 1 },
 		/* A client's key as a server, a server's as a client. */
 		{ 2, 1, 0x00, 3, 1, 5, 1, 3, 1, 4, 0 },
 		{ 2, 1, 0x10, 3, 1, 4, 0, 3, 1, 5, 1 },
