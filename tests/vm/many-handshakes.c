@@ -78,7 +78,8 @@ static void *handshake(void *ctx)
 
 	end->hs.sockfd = end->fd;
 	end->hs.auth = HS_CONSUMER_PSK;
-	end->hs.timeout_ms = 10000;
+	end->hs.timeout_ms = end->run->deaths ? 60000 : 10000;
+	end->hs.wait_ms = 2 * end->hs.timeout_ms;
 	end->hs.retry_ms = 20000;
 	if (ioctl(end->run->device, HS_CONSUMER_HANDSHAKE, &end->hs) < 0)
 		die("ioctl of /dev/" HS_CONSUMER_DEVICE);
