@@ -56,7 +56,7 @@ static void load_trust(const struct engine_role *role)
 	gnutls_x509_trust_list_t system = NULL;
 	struct trust *trust = NULL;
 	char reason[HS_TEXT_MAX];
-	int r = trust_new(&trust, role, &system, &fuzz_log, reason, sizeof(reason));
+	int r = trust_new(&trust, role, &system, 0, &fuzz_log, reason, sizeof(reason));
 
 	check_reason(r, reason, sizeof(reason));
 	g_assert_null(system);	/* a file that is named is never replaced by the system's store */

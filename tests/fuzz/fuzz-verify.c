@@ -65,7 +65,7 @@ static void load_trust(struct trust **ret, const struct engine_role *role)
 	gnutls_x509_trust_list_t system = NULL;
 	char reason[HS_TEXT_MAX];
 
-	if (trust_new(ret, role, &system, &fuzz_log, reason, sizeof(reason)) < 0)
+	if (trust_new(ret, role, &system, 0, &fuzz_log, reason, sizeof(reason)) < 0)
 		g_error("%s", reason);
 }
 

@@ -48,6 +48,7 @@ static void child_close(struct child *c)
 {
 	end_log_window(c);
 	c->full = sd_event_source_disable_unref(c->full);
+	c->silence = sd_event_source_disable_unref(c->silence);
 	c->io = sd_event_source_disable_unref(c->io);
 	c->channel = fd_close(c->channel);
 }
@@ -219,6 +220,7 @@ static bool take_word(struct child *c, const struct wire_message *msg)
 	if (c->kind != CHILD_WORKER || !c->ready)
 		return false;
 	c->heard = pool_now(pool);
+	c->silence = sd_event_source_disable_unref(c->silence);
 	c->owing = false;
 	if (msg->type == WIRE_ASK)
 		verdict = pool->callbacks->keys(pool->ctx, pair, msg);
@@ -241,6 +243,7 @@ static bool take_key_answer(struct child *c, const struct wire_message *msg)
 		return false;
 	c->n_owed--;
 	c->owing = c->n_owed;
+	c->silence = sd_event_source_disable_unref(c->silence);
 	c->heard = pool_now(pool);
 	return pool->callbacks->keys(pool->ctx, c->pair, msg) != POOL_VIOLATION;
 }

@@ -26,6 +26,7 @@ struct child {
 	sd_event_source *io, *exit;
 	sd_event_source *full;	/* while its channel is: the limit of that */
 	uint64_t heard;		/* when it last answered, or got the first thing to do, us */
+	sd_event_source *silence;	/* since a deadline passed without its word; the limit of that */
 	bool owing;		/* it got something to do and has not answered since */
 	unsigned int n_owed;	/* keeper: keys it has not spoken about */
 	uint64_t log_since;	/* of the minute whose messages are counted, us; 0: none came */

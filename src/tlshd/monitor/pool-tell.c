@@ -243,14 +243,25 @@ void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel,
 		tell_end(pair, id);
 }
 
+static int on_silence_limit(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	pair_end_by(ctx, "does not answer");
+	return 0;
+}
+
 void pool_overdue(struct pool *pool, struct pair *pair)
 {
-	/* One that is merely late for want of processor time still answers now and then. */
+	/*
+	 * It was told that the job has ended, and says so once it has the processor. How long it
+	 * was silent before tells nothing: its peers may all have been.
+	 */
 	for (unsigned int i = 0; i < N_CHILDREN; i++) {
 		struct child *c = &pair->child[i];
 
-		if ((c->owing || c->kind == CHILD_WORKER) && !pair->dying &&
-		    pool_now(pool) - c->heard > SILENCE_LIMIT)
-			pair_end_by(c, "does not answer");
+		if ((!c->owing && c->kind != CHILD_WORKER) || pair->dying || c->silence)
+			continue;
+		if (sd_event_add_time_relative(pool->event, &c->silence, CLOCK_MONOTONIC,
+					       SILENCE_LIMIT, 1, on_silence_limit, c) < 0)
+			log_error(pool->log, "cannot limit the silence of a process");
 	}
 }

@@ -123,8 +123,8 @@ bool pool_can_tell(const struct pair *pair);
 
 /*
  * A job of @pair passed its deadline without an answer of the worker, which keeps
- * deadlines itself: when there has been none for 5 s altogether it is stuck, and
- * the pair is replaced. So it is when the keeper has not answered a key for 5 s.
+ * deadlines itself: without one to anything for another 5 s it is stuck, and the
+ * pair is replaced. So it is when the keeper does not answer a key.
  */
 void pool_overdue(struct pool *pool, struct pair *pair);
 
