@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What engine.c, credentials.c, psk.c, trust.c, count-names.c, verify.c, transcript.c,
+ * What engine.c, certs.c, credentials.c, psk.c, trust.c, count-names.c, verify.c, transcript.c,
  * session.c, handover.c and failure.c share: the implementation of session.h
  * by TLS 1.3 and GnuTLS. Nobody else includes it.
  */
@@ -37,6 +37,32 @@ struct verdict {
 void verdict_set(struct verdict *v, enum hs_outcome outcome, gnutls_alert_description_t alert,
 		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/* certs.c: certificates of files, and texts for people. */
+
+/* Certificates from PEM (any number) or DER (one). *@ret_certs is gnutls_malloc()ed. */
+int certs_import(const struct engine_file *file, gnutls_x509_crt_t **ret_certs,
+		 unsigned int *ret_n, char *reason, size_t reason_size);
+void certs_free(gnutls_x509_crt_t *certs, unsigned int n);
+
+/* RFC 4514 text of the subject, or the issuer, quoted and cut. Returns @dst. */
+char *cert_subject(gnutls_x509_crt_t cert, char *dst, size_t size);
+char *cert_issuer(gnutls_x509_crt_t cert, char *dst, size_t size);
+/* "2026-01-02 03:04:05 UTC". Returns @dst. */
+char *time_text(time_t t, char *dst, size_t size);
+
+/* The text of a name that a function of the library gave (@r: what it returned); frees @dn's. Returns @dst. */
+char *cert_name_text(int r, gnutls_datum_t *dn, char *dst, size_t size);
+bool cert_is_pem(const struct engine_file *file);
+/* Borrowed. */
+gnutls_datum_t cert_datum(const struct engine_file *file);
+
+/* count-names.c */
+
+#define NAMES_MAX 500	/* subject alternative names in all certificates of a peer together */
+
+/* Of a certificate in DER; more than NAMES_MAX when it cannot be told. */
+unsigned int count_names(const gnutls_datum_t *der);
+
 /* trust.c: the certificates we believe, and the lists of those we do not. */
 
 struct trust;
@@ -64,24 +90,6 @@ const char *trust_name(const struct trust *trust);
 void trust_check_revocation(struct trust *trust, gnutls_x509_crt_t cert,
 			    gnutls_x509_crt_t issuer, time_t now, const char *who,
 			    struct verdict *v);
-
-/* Certificates from PEM (any number) or DER (one). *@ret_certs is gnutls_malloc()ed. */
-int certs_import(const struct engine_file *file, gnutls_x509_crt_t **ret_certs,
-		 unsigned int *ret_n, char *reason, size_t reason_size);
-void certs_free(gnutls_x509_crt_t *certs, unsigned int n);
-
-/* RFC 4514 text of the subject, or the issuer, quoted and cut. Returns @dst. */
-char *cert_subject(gnutls_x509_crt_t cert, char *dst, size_t size);
-char *cert_issuer(gnutls_x509_crt_t cert, char *dst, size_t size);
-/* "2026-01-02 03:04:05 UTC". Returns @dst. */
-char *time_text(time_t t, char *dst, size_t size);
-
-/* count-names.c */
-
-#define NAMES_MAX 500	/* subject alternative names in all certificates of a peer together */
-
-/* Of a certificate in DER; more than NAMES_MAX when it cannot be told. */
-unsigned int count_names(const gnutls_datum_t *der);
 
 /* verify.c: a peer's certificates. */
 

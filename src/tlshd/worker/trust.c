@@ -22,11 +22,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/der.h"
 #include "common/text.h"
 
 #define SERIAL_MAX 128
-#define DER_CERTS_MAX 64u	/* in one file; more want PEM */
 #define KEY_ID_LEN 32
 #define VERIFY_FLAGS GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM)
 
@@ -48,119 +46,6 @@ struct trust {
 	struct crl *crls;
 	unsigned int n_crls;
 };
-
-char *time_text(time_t t, char *dst, size_t size)
-{
-	struct tm tm;
-
-	if (!gmtime_r(&t, &tm) || strftime(dst, size, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
-		text_copy(dst, size, "an unknown time");
-	return dst;
-}
-
-static char *name_text(int r, gnutls_datum_t *dn, char *dst, size_t size)
-{
-	if (r < 0 || dn->size == 0)
-		text_copy(dst, size, "(no name)");
-	else
-		text_quote(dst, size, dn->data, dn->size);
-	gnutls_free(dn->data);
-	return dst;
-}
-
-char *cert_subject(gnutls_x509_crt_t cert, char *dst, size_t size)
-{
-	gnutls_datum_t dn = { NULL, 0 };
-
-	return name_text(gnutls_x509_crt_get_dn3(cert, &dn, 0), &dn, dst, size);
-}
-
-char *cert_issuer(gnutls_x509_crt_t cert, char *dst, size_t size)
-{
-	gnutls_datum_t dn = { NULL, 0 };
-
-	return name_text(gnutls_x509_crt_get_issuer_dn3(cert, &dn, 0), &dn, dst, size);
-}
-
-static bool is_pem(const struct engine_file *file)
-{
-	static const char begin[] = "-----BEGIN ";
-
-	return memmem(file->data, file->size, begin, sizeof(begin) - 1) != NULL;
-}
-
-static gnutls_datum_t file_datum(const struct engine_file *file)
-{
-	return (gnutls_datum_t){ (void *)(uintptr_t)file->data, (unsigned int)file->size };
-}
-
-void certs_free(gnutls_x509_crt_t *certs, unsigned int n)
-{
-	unsigned int i;
-
-	for (i = 0; i < n; i++)
-		gnutls_x509_crt_deinit(certs[i]);
-	gnutls_free(certs);
-}
-
-/* One behind the other; the library reads a single one only. */
-static int import_der(const gnutls_datum_t *data, gnutls_x509_crt_t **ret_certs,
-		      unsigned int *ret_n)
-{
-	gnutls_x509_crt_t *certs = gnutls_calloc(DER_CERTS_MAX, sizeof(*certs));
-	gnutls_datum_t left = *data, one;
-	unsigned int n = 0;
-	int r = certs ? 0 : GNUTLS_E_MEMORY_ERROR;
-
-	while (r == 0 && left.size > 0) {
-		one = left;
-		one.size = (unsigned int)der_sequence_size(left.data, left.size);
-		if (one.size == 0 || n == DER_CERTS_MAX)
-			r = GNUTLS_E_ASN1_DER_ERROR;
-		else
-			r = gnutls_x509_crt_init(&certs[n]);
-		if (r < 0)
-			break;
-		n++;
-		r = gnutls_x509_crt_import(certs[n - 1], &one, GNUTLS_X509_FMT_DER);
-		left.data += one.size;
-		left.size -= one.size;
-	}
-	if (r < 0) {
-		if (certs)
-			certs_free(certs, n);
-		return r;
-	}
-	*ret_certs = certs;
-	*ret_n = n;
-	return 0;
-}
-
-int certs_import(const struct engine_file *file, gnutls_x509_crt_t **ret_certs,
-		 unsigned int *ret_n, char *reason, size_t reason_size)
-{
-	gnutls_datum_t data = file_datum(file);
-	int r;
-
-	if (file->size == 0) {
-		snprintf(reason, reason_size, "%s is empty", file->label);
-		return -ENODATA;
-	}
-	if (is_pem(file))
-		r = gnutls_x509_crt_list_import2(ret_certs, ret_n, &data, GNUTLS_X509_FMT_PEM, 0);
-	else
-		r = import_der(&data, ret_certs, ret_n);
-	if (r == GNUTLS_E_NO_CERTIFICATE_FOUND) {
-		snprintf(reason, reason_size, "%s holds no certificate", file->label);
-		return -ENODATA;
-	}
-	if (r < 0) {
-		snprintf(reason, reason_size, "%s: a certificate in it cannot be read: %s",
-			 file->label, gnutls_strerror(r));
-		return r == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EBADMSG;
-	}
-	return 0;
-}
 
 static int load_store(struct trust *t, const struct engine_file *file, const struct log *log,
 		      char *reason, size_t reason_size)
@@ -361,7 +246,8 @@ static int load_crl(struct trust *t, struct crl *crl, const char *label, const s
 	}
 	crl->this_update = gnutls_x509_crl_get_this_update(crl->crl);
 	crl->next_update = gnutls_x509_crl_get_next_update(crl->crl);
-	name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer, sizeof(issuer));
+	cert_name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer,
+		       sizeof(issuer));
 
 	if (has_critical_extension(crl->crl)) {
 		snprintf(reason, reason_size, "%s: the list of \"%s\" is partial, indirect or a delta "
@@ -432,7 +318,7 @@ static int check_crl_dates(const struct trust *t, int64_t in_use, const struct l
 
 		if (!is_stale(crl, now))
 			continue;
-		name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer,
+		cert_name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer,
 			  sizeof(issuer));
 		time_text(crl->next_update, until, sizeof(until));
 		if (in_use > now && is_stale(best_crl(t, crl), now)) {
@@ -449,13 +335,13 @@ static int check_crl_dates(const struct trust *t, int64_t in_use, const struct l
 static int load_crls(struct trust *t, const struct engine_file *file, int64_t in_use,
 		     const struct log *log, char *reason, size_t reason_size)
 {
-	gnutls_datum_t data = file_datum(file);
+	gnutls_datum_t data = cert_datum(file);
 	gnutls_x509_crl_t *crls = NULL;
 	unsigned int n = 0, i;
 	int r;
 
 	r = file->size == 0 ? GNUTLS_E_NO_CERTIFICATE_FOUND :
-	    gnutls_x509_crl_list_import2(&crls, &n, &data, is_pem(file) ? GNUTLS_X509_FMT_PEM
+	    gnutls_x509_crl_list_import2(&crls, &n, &data, cert_is_pem(file) ? GNUTLS_X509_FMT_PEM
 				     : GNUTLS_X509_FMT_DER, 0);
 	if (r < 0 || n == 0) {
 		snprintf(reason, reason_size, "%s: %s", file->label,
