@@ -79,6 +79,9 @@ static void serve(struct monitor *m)
 	if (!m->serving) {
 		m->serving = true;
 		m->extend = sd_event_source_disable_unref(m->extend);
+		if (TLSHD_HOSTILE_WORKER)
+			log_error(m->log, "THIS IS A TEST BUILD WHOSE WORKERS ATTACK THIS MACHINE "
+				  "(-Dhostile_worker=true): do not use it");
 		log_notice(m->log, "tlshd " TLSHD_VERSION " is ready: %u workers, configuration %s",
 			   config->workers, config->path ? config->path : "built-in");
 		sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.", config->workers);

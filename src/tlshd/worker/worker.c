@@ -15,12 +15,14 @@
 #include <sysexits.h>
 #include <systemd/sd-event.h>
 
+#include "build-config.h"
 #include "common/channel.h"
 #include "common/child.h"
 #include "common/cleanup.h"
 #include "common/demote.h"
 #include "common/secret.h"
 #include "common/text.h"
+#include "tlshd/worker/hostile.h"
 #include "tlshd/worker/session.h"
 #include "tlshd/worker/signer.h"
 
@@ -44,6 +46,9 @@ struct job {
 	uint64_t id;
 	int fd;
 	sd_event_source *io, *timer;
+#if TLSHD_HOSTILE_WORKER
+	struct hs_job what;
+#endif
 };
 
 static void job_free(struct job *job)
@@ -86,6 +91,17 @@ static int ask_for_keys(struct job *job)
 	return r < 0 ? r : child_send(job->worker->monitor, &msg);
 }
 
+/* For tests of what the others do about it; in no build that can be installed. */
+static void turn_hostile(const struct job *job, const struct hs_result *result)
+{
+#if TLSHD_HOSTILE_WORKER
+	const struct worker *w = job->worker;
+	const struct hostile h = { w->monitor, w->signer.keeper, &w->log };
+
+	hostile_act(&h, &job->what, result);
+#endif
+}
+
 static int run(struct job *job)
 {
 	struct hs_result result = { 0 };
@@ -98,6 +114,7 @@ static int run(struct job *job)
 	case SESSION_WANT_KEYS:
 		return ask_for_keys(job);
 	case SESSION_ENDED:
+		turn_hostile(job, &result);
 		break;
 	}
 	return finish(job->worker, job, job->id, &result);
@@ -129,6 +146,9 @@ static int start_job(struct worker *w, const struct hs_job *what, int fd)
 	}
 	job->worker = w;
 	job->id = what->id;
+#if TLSHD_HOSTILE_WORKER
+	job->what = *what;
+#endif
 	job->fd = fd;
 	job->next = w->jobs;
 	job->prev = &w->jobs;
