@@ -228,9 +228,13 @@ static void on_reloaded(void *ctx, int error, const char *reason)
 {
 }
 
+static void on_gone(void *ctx)
+{
+}
+
 static const struct pool_callbacks callbacks = {
 	.result = on_result, .keys = on_keys, .died = on_died, .writable = on_writable,
-	.reloaded = on_reloaded,
+	.reloaded = on_reloaded, .gone = on_gone,
 };
 
 /* --- events --- */

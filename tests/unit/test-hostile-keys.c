@@ -13,8 +13,9 @@
  * mutual handshake; who is certified a little more.
  */
 #define STRANGER_LIMIT 1.0
-#define CERTIFIED_LIMIT 2.5
-#define NAMESAKE_LIMIT 1.5	/* a check by a key of the store cannot be avoided */
+#define ALLOWED_LIMIT 2.0	/* as above, and not refused before it is looked at */
+#define CERTIFIED_LIMIT 5.0
+#define NAMESAKE_LIMIT 2.5	/* a check by a key of the store cannot be avoided */
 #define BRAINPOOL_512 "\x2b\x24\x03\x03\x02\x08\x01\x01\x0d"
 
 static gint64 usual[HS_N_ROLES];
@@ -47,9 +48,9 @@ static const struct dear dear[] = {
 	{ "rsa-2048-6", RSA, 2048, 6, false, OURS, ABOVE, STRANGER_LIMIT },
 	/* Dear and allowed: its key is not used unless it is certified. */
 	{ "rsa-8192-stranger", RSA, 8192, 5, false, OTHER, "is not in the trust store",
-	  STRANGER_LIMIT },
+	  ALLOWED_LIMIT },
 	{ "rsa-8192-issuer-stranger", RSA, 8192, 5, true, OTHER, "is not in the trust store",
-	  STRANGER_LIMIT },
+	  ALLOWED_LIMIT },
 	{ "rsa-8192-namesake", RSA, 8192, 5, false, NAMESAKE, "is not signed by the certificate of",
 	  NAMESAKE_LIMIT },
 	{ "rsa-8192", RSA, 8192, 5, false, OURS, "does not have the key", CERTIFIED_LIMIT },
