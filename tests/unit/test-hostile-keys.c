@@ -8,6 +8,7 @@
 #define SCHEME_PSS_PSS 0x0809
 #define SCHEME_P256 0x0403
 #define CHAIN_MAX 10
+#define RUNS_MAX 40
 /*
  * A stranger, whom no certificate that we trust has certified, may cost as much as an ordinary
  * mutual handshake; who is certified a little more.
@@ -119,15 +120,23 @@ static void check_refused(const struct hostile *h, const char *reason)
 	g_assert_false(h->pair.result[h->ours].peer_verified);
 }
 
-/* The least of several runs against our end @ours. */
+/*
+ * The least of several runs against our end @ours. Where it is above @limit, in ordinary handshakes,
+ * both are measured again: the machine may have been another when the ordinary ones were.
+ */
 static gint64 cost_of(enum hs_role ours, const char *chain, unsigned int scheme, size_t size,
-		      const char *reason)
+		      const char *reason, double limit)
 {
 	gint64 least = G_MAXINT64;
 
-	for (unsigned int i = 0; i < HOSTILE_RUNS; i++) {
+	for (unsigned int i = 0; i < HOSTILE_RUNS ||
+	     (i < RUNS_MAX && (double)least > limit * (double)usual[ours]); i++) {
 		struct hostile h;
 
+		if (i >= HOSTILE_RUNS && i % HOSTILE_RUNS == 0) {
+			usual[ours] = hostile_usual(ours);
+			least = G_MAXINT64;
+		}
 		hostile_open(&h, ours, NULL);
 		hostile_greet(&h);
 		hostile_authenticate(&h, chain, NULL, scheme, size);
@@ -156,7 +165,7 @@ static void test_dear(gconstpointer data)
 
 	for (unsigned int ours = 0; ours < HS_N_ROLES; ours++) {
 		cost = cost_of(ours, chain, scheme, scheme == SCHEME_P256 ? 70 : t->bits / 8,
-			       t->reason);
+			       t->reason, t->limit);
 		hostile_at_most(hs_role_name(ours), cost, usual[ours], t->limit);
 	}
 }
@@ -210,7 +219,7 @@ static void test_certified(void)
 							cases[i].n, cases[i].bits,
 							cases[i].exponent);
 		gint64 cost = cost_of(HS_SERVER, chain, SCHEME_PSS_RSAE, cases[i].bits / 8,
-				      cases[i].reason);
+				      cases[i].reason, cases[i].limit);
 
 		hostile_at_most(name, cost, usual[HS_SERVER], cases[i].limit);
 	}

@@ -105,6 +105,8 @@ static int write_file(const char *path, const char *text)
 	CLEANUP_FD int fd = -1;
 	ssize_t n;
 
+	if (!path[0])
+		return -ENOENT;
 	if (asprintf(&temporary, "%s.new", path) < 0) {
 		temporary = NULL;
 		return -ENOMEM;
@@ -136,7 +138,8 @@ int probe_main(const char *path, const struct log *log)
 		probe_format(mask, text, sizeof(text));
 		r = write_file(path, text);
 		if (r < 0) {
-			log_error(log, "%s cannot be written: %s", path, strerror(-r));
+			log_error(log, "%s cannot be written: %s", path[0] ? path : "a file without a name",
+				  strerror(-r));
 			return EX_CANTCREAT;
 		}
 	}
