@@ -121,8 +121,8 @@ static void check_refused(const struct hostile *h, const char *reason)
 }
 
 /*
- * The least of several runs against our end @ours. Where it is above @limit, in ordinary handshakes,
- * both are measured again: the machine may have been another when the ordinary ones were.
+ * The least of several runs against our end @ours. Where it is above @limit, in ordinary
+ * handshakes, both are measured again: the machine may have been busier, or less busy, before.
  */
 static gint64 cost_of(enum hs_role ours, const char *chain, unsigned int scheme, size_t size,
 		      const char *reason, double limit)
