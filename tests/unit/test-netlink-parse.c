@@ -21,7 +21,7 @@ static struct netlink_request parse(struct nl_msg *msg)
 	struct netlink_request req = { .fd = -1 };
 	struct nl_msg *exact = nlmsg_convert(nlmsg_hdr(msg));
 
-	on_accept(exact, &req);
+	on_accept(nlmsg_hdr(exact), &req);
 	g_assert_nonnull(memchr(req.peername, 0, sizeof(req.peername)));
 	g_assert_cmpuint(req.role, <, HS_N_ROLES);
 	g_assert_cmpuint(req.auth, <, HS_N_AUTHS);

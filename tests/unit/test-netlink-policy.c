@@ -271,9 +271,9 @@ static void test_probe(struct world *w, gconstpointer unused)
 /* DONE for no socket with an attribute that no kernel has. */
 static int done_with(struct nl_sock *sk, int family, int number)
 {
-	CLEANUP(netlink_free_msg) struct nl_msg *msg = NULL;
+	CLEANUP(netlink_free_msg) struct nl_msg *msg = nlmsg_alloc();
 
-	g_assert_cmpint(netlink_new_message(family, HANDSHAKE_CMD_DONE, 1, NLM_F_ACK, &msg), ==, 0);
+	g_assert_cmpint(netlink_compose(msg, family, HANDSHAKE_CMD_DONE, 1, NLM_F_ACK), ==, 0);
 	nla_put_u32(msg, HANDSHAKE_A_DONE_STATUS, EIO);
 	nla_put_s32(msg, HANDSHAKE_A_DONE_SOCKFD, -1);
 	nla_put_u32(msg, number, 1);
@@ -283,6 +283,7 @@ static int done_with(struct nl_sock *sk, int family, int number)
 static void test_this_kernel(void)
 {
 	CLEANUP(netlink_free_sock) struct nl_sock *sk = NULL;
+	CLEANUP(netlink_free_msg) struct nl_msg *msg = nlmsg_alloc();
 	struct netlink_policy policy = { 0 };
 	char text[NETLINK_POLICY_TEXT];
 	int family;
@@ -295,17 +296,17 @@ static void test_this_kernel(void)
 		return;
 	}
 	g_assert_cmpint(netlink_for_commands(sk), ==, 0);
-	g_assert_true(learn_by_dump(sk, family, &policy));
+	g_assert_true(learn_by_dump(sk, msg, family, &policy));
 	netlink_policy_text(&policy, text, sizeof(text));
 	g_test_message("%s", text);
 	g_assert_cmpint(policy.remote_auth, ==, NETLINK_TAKEN);
 	/* Both ways to ask come to the same. */
-	g_assert_cmpint(learn_by_probe(sk, family), ==, NETLINK_TAKEN);
+	g_assert_cmpint(learn_by_probe(sk, msg, family), ==, NETLINK_TAKEN);
 	for (int number = 1; number < NETLINK_POLICY_ATTRS; number++) {
 		if (!policy.types[number])
 			g_assert_cmpint(done_with(sk, family, number), ==, -EINVAL);
 	}
-	netlink_policy_learn(sk, family, &policy);
+	netlink_policy_learn(sk, msg, family, &policy);
 	g_assert_true(policy.dumped);
 }
 

@@ -14,13 +14,18 @@
 static int fake_connect(struct nl_sock *sk, int protocol);
 static int fake_send(struct nl_sock *sk, struct nl_msg *msg);
 
+static ssize_t fake_recv(int fd, void *buf, size_t size, int flags);
+
+#define recv fake_recv
 #define nl_connect fake_connect
 #define nl_send fake_send
 #include "tlshd/monitor/netlink-command.c"
 #include "tlshd/monitor/netlink.c"
 #undef nl_connect
 #undef nl_send
+#undef recv
 
+#include "fail-malloc.h"
 #include "netlink-kernel.h"
 
 #define FAMILY 27
@@ -40,6 +45,8 @@ struct world {
 	struct netlink *nl;
 	enum reply reply;
 	int error, send_error;
+	int recv_error;		/* positive; of the next recv_faults */
+	unsigned int recv_faults;
 	struct nl_msg *last;	/* command */
 };
 
@@ -50,6 +57,16 @@ static int fake_connect(struct nl_sock *sk, int protocol)
 {
 	g_assert_cmpint(protocol, ==, NETLINK_GENERIC);
 	return nl_connect(sk, real_kernel ? NETLINK_GENERIC : NETLINK_USERSOCK);
+}
+
+static ssize_t fake_recv(int fd, void *buf, size_t size, int flags)
+{
+	if (world && world->recv_faults) {
+		world->recv_faults--;
+		errno = world->recv_error;
+		return -1;
+	}
+	return recv(fd, buf, size, flags);
 }
 
 static struct nl_msg *new_reply(uint32_t seq)
@@ -101,9 +118,11 @@ static int fake_send(struct nl_sock *sk, struct nl_msg *msg)
 	g_assert_true(sk == world->nl->commands);
 	if (world->send_error)
 		return world->send_error;
+	fail_malloc_pause();
 	nlmsg_free(world->last);
 	world->last = nlmsg_convert(nlmsg_hdr(msg));
 	fake_kernel(sk, nlmsg_hdr(msg)->nlmsg_seq);
+	fail_malloc_go_on();
 	return 1;
 }
 
@@ -126,6 +145,7 @@ static void tear_down(struct world *w, gconstpointer unused)
 {
 	netlink_close(w->nl);
 	nlmsg_free(w->last);
+	world = NULL;
 	alarm(0);
 }
 
@@ -193,10 +213,11 @@ static void test_no_answer(struct world *w, gconstpointer unused)
 	w->reply = REPLY_NONE;
 	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOBUFS);
 	g_assert_cmpint(netlink_done(w->nl, 0, 0, 0), ==, -ENOBUFS);
+	/* Not even asked: no request is used up. */
 	w->send_error = -NLE_AGAIN;
-	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOBUFS);
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOMEM);
 	w->send_error = -NLE_NOMEM;
-	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOBUFS);
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOMEM);
 	w->send_error = 0;
 	/* The answers of others than this command are passed over. */
 	w->reply = REPLY_STALE;
@@ -250,6 +271,65 @@ static void test_no_errno(struct world *w, gconstpointer unused)
 	g_assert_cmpint(req.fd, ==, -5);
 }
 
+static struct nl_msg *notification(int type)
+{
+	struct nl_msg *msg = nlmsg_alloc();
+
+	g_assert_nonnull(genlmsg_put(msg, 0, 0, type, 0, 0, HANDSHAKE_CMD_READY, 1));
+	return msg;
+}
+
+/* A request that was given out is not lost, an answer not withheld, for want of our memory. */
+static void test_no_memory(struct world *w, gconstpointer unused)
+{
+	static const struct {
+		enum reply reply;
+		bool done;
+	} cases[] = { { REPLY_REQUEST, false }, { REPLY_ACK, true }, { REPLY_STALE, false } };
+	struct netlink_request req;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		int r;
+
+		w->reply = cases[i].reply;
+		req.fd = -5;
+		fail_malloc_begin(1, FAIL_FROM);
+		r = cases[i].done ? netlink_done(w->nl, 5, 0, 1) : netlink_accept(w->nl, &req);
+		fail_malloc_end();
+		g_assert_cmpuint(fail_malloc_calls(), ==, 0);
+		g_assert_cmpint(r, ==, 0);
+		g_assert_cmpint(req.fd, ==, cases[i].done ? -5 : 99);
+	}
+	kernel_sends(w->nl->events, notification(GENL_ID_CTRL));
+	kernel_sends(w->nl->events, notification(FAMILY));
+	fail_malloc_begin(1, FAIL_FROM);
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY | NETLINK_FAMILY);
+	fail_malloc_end();
+	g_assert_cmpuint(fail_malloc_calls(), ==, 0);
+}
+
+/* The kernel has no memory to give us the answer: it is still there when it has. */
+static void test_read_again(struct world *w, gconstpointer unused)
+{
+	static const int errors[] = { ENOMEM, ENOBUFS, EINTR };
+	struct netlink_request req;
+
+	w->reply = REPLY_REQUEST;
+	for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+		req.fd = -5;
+		w->recv_error = errors[i];
+		w->recv_faults = 3;
+		g_assert_cmpint(netlink_accept(w->nl, &req), ==, 0);
+		g_assert_cmpuint(w->recv_faults, ==, 0);
+		g_assert_cmpint(req.fd, ==, 99);
+	}
+	/* Not for ever. */
+	w->recv_error = ENOMEM;
+	w->recv_faults = 100000;
+	g_assert_cmpint(netlink_accept(w->nl, &req), ==, -ENOBUFS);
+	w->recv_faults = 0;
+}
+
 static void test_no_family(struct world *w, gconstpointer unused)
 {
 	struct netlink_request req;
@@ -261,14 +341,6 @@ static void test_no_family(struct world *w, gconstpointer unused)
 }
 
 /* --- notifications --- */
-
-static struct nl_msg *notification(int type)
-{
-	struct nl_msg *msg = nlmsg_alloc();
-
-	g_assert_nonnull(genlmsg_put(msg, 0, 0, type, 0, 0, HANDSHAKE_CMD_READY, 1));
-	return msg;
-}
 
 static void test_events(struct world *w, gconstpointer unused)
 {
@@ -298,7 +370,7 @@ static void test_events(struct world *w, gconstpointer unused)
 	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_FAMILY);
 }
 
-/* ENOBUFS: requests may wait that nobody will tell of. */
+/* ENOBUFS: requests may wait that nobody will tell of; the family may have come, too. */
 static void test_overrun(struct world *w, gconstpointer unused)
 {
 	struct sockaddr_nl group = { .nl_family = AF_NETLINK, .nl_groups = 1 };
@@ -315,7 +387,7 @@ static void test_overrun(struct world *w, gconstpointer unused)
 	for (unsigned int i = 0; i < 20000; i++)
 		sendto(fd, nlmsg_hdr(msg), nlmsg_hdr(msg)->nlmsg_len, 0, (struct sockaddr *)&group,
 		       sizeof(group));
-	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY);
+	g_assert_cmpint(netlink_events(w->nl), ==, NETLINK_READY | NETLINK_FAMILY);
 	while (netlink_events(w->nl) && n++ < 100)
 		;
 	g_assert_cmpuint(n, <, 100);
@@ -359,6 +431,8 @@ int main(int argc, char **argv)
 	ADD("no-answer", test_no_answer);
 	ADD("done", test_done);
 	ADD("no-errno", test_no_errno);
+	ADD("no-memory", test_no_memory);
+	ADD("read-again", test_read_again);
 	ADD("no-family", test_no_family);
 	ADD("events", test_events);
 	ADD("events/overrun", test_overrun);

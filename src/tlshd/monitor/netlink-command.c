@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Answers are read without the library: it allocates for each, and a request
+ * that the kernel has given out is lost when its answer cannot be read. What a
+ * command needs is there before it is sent.
+ */
 #include "tlshd/monitor/netlink-command.h"
 
 #include <errno.h>
@@ -8,17 +13,19 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/cleanup.h"
 
 #define ERRNO_MAX 4095	/* include/linux/err.h: MAX_ERRNO */
+#define RECEIVE_TRIES 64
 
 /* What the callbacks of one command leave behind. */
 struct answer {
 	bool complete;
 	int error;		/* negative errno of the kernel */
 	unsigned int seq;	/* of the command */
-	void (*on_reply)(struct nl_msg *msg, void *ctx);
+	void (*on_reply)(struct nlmsghdr *hdr, void *ctx);
 	void *ctx;
 };
 
@@ -30,11 +37,6 @@ void netlink_free_sock(struct nl_sock **sk)
 void netlink_free_msg(struct nl_msg **msg)
 {
 	nlmsg_free(*msg);
-}
-
-void netlink_free_cb(struct nl_cb **cb)
-{
-	nl_cb_put(*cb);
 }
 
 int netlink_errno(int nle)
@@ -81,46 +83,13 @@ int netlink_for_commands(struct nl_sock *sk)
 	return nl_socket_set_nonblocking(sk) < 0 ? -EIO : 0;
 }
 
-int netlink_new_message(int family, uint8_t cmd, uint8_t version, int flags, struct nl_msg **ret)
+int netlink_compose(struct nl_msg *msg, int family, uint8_t cmd, uint8_t version, int flags)
 {
-	CLEANUP(netlink_free_msg) struct nl_msg *msg = nlmsg_alloc();
-
-	if (!msg || !genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, flags, cmd, version))
+	/* As it came from the library: what is put next begins where this says it ends. */
+	nlmsg_hdr(msg)->nlmsg_len = NLMSG_HDRLEN;
+	if (!genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, flags, cmd, version))
 		return -ENOMEM;
-	*ret = TAKE_PTR(msg);
 	return 0;
-}
-
-/*
- * The answer to an earlier command, lost then for want of memory, may still
- * come: it is passed over.
- */
-static int on_sequence(struct nl_msg *msg, void *arg)
-{
-	const struct answer *a = arg;
-
-	return nlmsg_hdr(msg)->nlmsg_seq == a->seq ? NL_OK : NL_SKIP;
-}
-
-static int on_valid(struct nl_msg *msg, void *arg)
-{
-	struct answer *a = arg;
-
-	if (!a->on_reply)
-		return NL_OK;
-	a->on_reply(msg, a->ctx);
-	if (nlmsg_hdr(msg)->nlmsg_flags & NLM_F_MULTI)
-		return NL_OK;
-	a->complete = true;
-	return NL_STOP;
-}
-
-static int on_ack(struct nl_msg *msg, void *arg)
-{
-	struct answer *a = arg;
-
-	a->complete = true;
-	return NL_STOP;
 }
 
 /* What else the field may hold is no errno: a caller would take it for success, or for one to be printed. */
@@ -130,56 +99,103 @@ static int errno_of(int error)
 }
 
 /* The end of a dump; the kernel says there whether it went well. */
-static int on_finish(struct nl_msg *msg, void *arg)
+static void on_finish(struct nlmsghdr *hdr, struct answer *a)
 {
-	struct answer *a = arg;
-
-	if (nlmsg_datalen(nlmsg_hdr(msg)) >= (int)sizeof(a->error)) {
-		memcpy(&a->error, nlmsg_data(nlmsg_hdr(msg)), sizeof(a->error));
+	if (nlmsg_datalen(hdr) >= (int)sizeof(a->error)) {
+		memcpy(&a->error, nlmsg_data(hdr), sizeof(a->error));
 		a->error = errno_of(a->error);
 	}
 	a->complete = true;
-	return NL_STOP;
 }
 
-static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
+static void on_error(struct nlmsghdr *hdr, struct answer *a)
 {
-	struct answer *a = arg;
+	const struct nlmsgerr *err = nlmsg_data(hdr);
 
-	if (err->msg.nlmsg_seq != a->seq)
-		return NL_SKIP;
-	a->error = errno_of(err->error);
+	if (nlmsg_datalen(hdr) < (int)sizeof(*err))
+		a->error = -EIO;
+	else if (err->msg.nlmsg_seq != a->seq)
+		return;
+	else
+		a->error = errno_of(err->error);
 	a->complete = true;
-	return NL_STOP;
+}
+
+/*
+ * One message of the answer. That to an earlier command, which was given up,
+ * may still come: it is passed over.
+ */
+static void on_message(struct nlmsghdr *hdr, void *ctx)
+{
+	struct answer *a = ctx;
+
+	if (hdr->nlmsg_seq != a->seq || a->complete)
+		return;
+	switch (hdr->nlmsg_type) {
+	case NLMSG_ERROR:
+		on_error(hdr, a);
+		break;
+	case NLMSG_DONE:
+		on_finish(hdr, a);
+		break;
+	case NLMSG_NOOP:
+		break;
+	case NLMSG_OVERRUN:
+		a->error = -EIO;
+		a->complete = true;
+		break;
+	default:
+		if (!a->on_reply)
+			break;
+		a->on_reply(hdr, a->ctx);
+		a->complete = !(hdr->nlmsg_flags & NLM_F_MULTI);
+	}
+}
+
+int netlink_receive(struct nl_sock *sk, void (*handler)(struct nlmsghdr *hdr, void *ctx), void *ctx)
+{
+	union {
+		struct nlmsghdr hdr;
+		char bytes[NETLINK_DATAGRAM_MAX];
+	} buf;
+	struct nlmsghdr *hdr = &buf.hdr;
+	ssize_t len;
+	int left;
+
+	do {
+		len = recv(nl_socket_get_fd(sk), &buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC);
+	} while (len < 0 && errno == EINTR);
+	if (len < 0)
+		return -errno;
+	if (len > (ssize_t)sizeof(buf))
+		return -EMSGSIZE;
+	for (left = (int)len; nlmsg_ok(hdr, left); hdr = nlmsg_next(hdr, &left))
+		handler(hdr, ctx);
+	return 0;
 }
 
 int netlink_command(struct nl_sock *sk, struct nl_msg *msg,
-		    void (*on_reply)(struct nl_msg *msg, void *ctx), void *ctx)
+		    void (*on_reply)(struct nlmsghdr *hdr, void *ctx), void *ctx)
 {
 	struct answer a = { .on_reply = on_reply, .ctx = ctx };
-	CLEANUP(netlink_free_cb) struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
+	unsigned int faults = 0;
 	int r;
-
-	if (!cb)
-		return -ENOMEM;
-	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, on_sequence, &a);
-	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_valid, &a);
-	nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_ack, &a);
-	nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, &a);
-	nl_cb_err(cb, NL_CB_CUSTOM, on_error, &a);
 
 	nl_complete_msg(sk, msg);
 	a.seq = nlmsg_hdr(msg)->nlmsg_seq;
 	r = nl_send(sk, msg);
-	if (r < 0)
-		return netlink_errno(r) == -EAGAIN ? -ENOBUFS : netlink_errno(r);
+	if (r < 0) {
+		r = netlink_errno(r);
+		return r == -EAGAIN || r == -ENOBUFS ? -ENOMEM : r;
+	}
 	while (!a.complete) {
-		r = nl_recvmsgs(sk, cb);
-		if (a.complete || r == -NLE_INTR)
+		r = netlink_receive(sk, on_message, &a);
+		/* The answer is queued: a read that failed for want of memory has left it there. */
+		if ((r == -ENOMEM || r == -ENOBUFS) && ++faults < RECEIVE_TRIES)
 			continue;
 		/* -EAGAIN would read as "no request": an answer that is missing is a fault. */
 		if (r < 0)
-			return netlink_errno(r) == -EAGAIN ? -ENOBUFS : netlink_errno(r);
+			return r == -EAGAIN || r == -ENOMEM ? -ENOBUFS : r == -ENOBUFS ? r : -EIO;
 	}
 	return a.error;
 }

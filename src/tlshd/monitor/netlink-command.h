@@ -8,9 +8,11 @@
 
 #include <stdint.h>
 
-struct nl_cb;
 struct nl_msg;
 struct nl_sock;
+struct nlmsghdr;
+
+#define NETLINK_DATAGRAM_MAX 16384	/* bytes; the kernel sends no more than 4 KiB for what is asked here */
 
 /*
  * libnl's error code @nle, of either sign, as a negative errno or 0. Only what
@@ -27,22 +29,33 @@ int netlink_connect(struct nl_sock **ret);
  */
 int netlink_for_commands(struct nl_sock *sk);
 
-/* A message of @family for @cmd with NLM_F_* @flags, no attributes yet. Returns 0 or -ENOMEM. */
-int netlink_new_message(int family, uint8_t cmd, uint8_t version, int flags, struct nl_msg **ret);
+/*
+ * Makes @msg, whatever it was before, one of @family for @cmd with NLM_F_*
+ * @flags, no attributes yet. Allocates nothing. Returns 0, or -ENOMEM when it
+ * has no room for that.
+ */
+int netlink_compose(struct nl_msg *msg, int family, uint8_t cmd, uint8_t version, int flags);
+
+/*
+ * Reads one datagram, and calls @handler for each message in it. Allocates and
+ * waits for nothing. Returns 0; -EAGAIN when there is none; -EMSGSIZE for one
+ * that is too long; another negative errno of recv(2).
+ */
+int netlink_receive(struct nl_sock *sk, void (*handler)(struct nlmsghdr *hdr, void *ctx), void *ctx);
 
 /*
  * Sends @msg, which stays the caller's, and reads until its answer is
  * complete: an error, an ACK, one reply, or a dump to its end. @on_reply gets
- * each reply with @ctx; NULL: replies are passed over. Nothing is waited for.
+ * each reply with @ctx; NULL: replies are passed over. Allocates and waits for
+ * nothing.
  *
- * Returns 0, the errno the kernel answered with, -ENOBUFS when the answer did
- * not come or -EIO.
+ * Returns 0; the errno the kernel answered with; -ENOMEM when the command could
+ * not be sent for want of memory; -ENOBUFS when the answer did not come; -EIO.
  */
 int netlink_command(struct nl_sock *sk, struct nl_msg *msg,
-		    void (*on_reply)(struct nl_msg *msg, void *ctx), void *ctx);
+		    void (*on_reply)(struct nlmsghdr *hdr, void *ctx), void *ctx);
 
 /* For CLEANUP(). */
-void netlink_free_cb(struct nl_cb **cb);
 void netlink_free_sock(struct nl_sock **sk);
 void netlink_free_msg(struct nl_msg **msg);
 

@@ -38,12 +38,10 @@ struct dump {
 	uint8_t types[NETLINK_POLICY_ATTRS];
 };
 
-int netlink_send_done(struct nl_sock *sk, int family, int fd, unsigned int status,
-		      uint32_t remote_auth)
+int netlink_send_done(struct nl_sock *sk, struct nl_msg *msg, int family, int fd,
+		      unsigned int status, uint32_t remote_auth)
 {
-	CLEANUP(netlink_free_msg) struct nl_msg *msg = NULL;
-	int r = netlink_new_message(family, HANDSHAKE_CMD_DONE, HANDSHAKE_FAMILY_VERSION, NLM_F_ACK,
-				    &msg);
+	int r = netlink_compose(msg, family, HANDSHAKE_CMD_DONE, HANDSHAKE_FAMILY_VERSION, NLM_F_ACK);
 
 	if (r < 0)
 		return r;
@@ -119,9 +117,8 @@ static void parse_policies(struct nlattr *policies, struct dump *dump)
 }
 
 /* The kernel says first which policy is an operation's, then one attribute in each message. */
-static void on_policy(struct nl_msg *msg, void *ctx)
+static void on_policy(struct nlmsghdr *hdr, void *ctx)
 {
-	struct nlmsghdr *hdr = nlmsg_hdr(msg);
 	struct dump *dump = ctx;
 	struct nlattr *attr;
 	bool empty = true;
@@ -152,13 +149,12 @@ static bool is_number(uint8_t type)
 }
 
 /* Returns false when the answer, if any, does not describe a DONE. */
-static bool learn_by_dump(struct nl_sock *sk, int family, struct netlink_policy *ret)
+static bool learn_by_dump(struct nl_sock *sk, struct nl_msg *msg, int family,
+			  struct netlink_policy *ret)
 {
-	CLEANUP(netlink_free_msg) struct nl_msg *msg = NULL;
 	struct dump dump = { .index = NO_INDEX };
 
-	if (netlink_new_message(GENL_ID_CTRL, CTRL_CMD_GETPOLICY, CTRL_VERSION, NLM_F_DUMP,
-				&msg) < 0 ||
+	if (netlink_compose(msg, GENL_ID_CTRL, CTRL_CMD_GETPOLICY, CTRL_VERSION, NLM_F_DUMP) < 0 ||
 	    nla_put_u16(msg, CTRL_ATTR_FAMILY_ID, (uint16_t)family) < 0 ||
 	    nla_put_u32(msg, CTRL_ATTR_OP, HANDSHAKE_CMD_DONE) < 0)
 		return false;
@@ -181,22 +177,23 @@ static bool learn_by_dump(struct nl_sock *sk, int family, struct netlink_policy 
  * remote-auth's only if the same without it gives EBADF. The status is that of
  * a failure, for a kernel that would find a request all the same.
  */
-static enum netlink_takes learn_by_probe(struct nl_sock *sk, int family)
+static enum netlink_takes learn_by_probe(struct nl_sock *sk, struct nl_msg *msg, int family)
 {
-	int r = netlink_send_done(sk, family, -1, EIO, 1);
+	int r = netlink_send_done(sk, msg, family, -1, EIO, 1);
 
 	if (r == -EBADF)
 		return NETLINK_TAKEN;
-	if (r == -EINVAL && netlink_send_done(sk, family, -1, EIO, 0) == -EBADF)
+	if (r == -EINVAL && netlink_send_done(sk, msg, family, -1, EIO, 0) == -EBADF)
 		return NETLINK_REFUSED;
 	return NETLINK_UNTOLD;
 }
 
-void netlink_policy_learn(struct nl_sock *sk, int family, struct netlink_policy *ret)
+void netlink_policy_learn(struct nl_sock *sk, struct nl_msg *msg, int family,
+			  struct netlink_policy *ret)
 {
 	*ret = (struct netlink_policy){ 0 };
-	if (!learn_by_dump(sk, family, ret))
-		ret->remote_auth = learn_by_probe(sk, family);
+	if (!learn_by_dump(sk, msg, family, ret))
+		ret->remote_auth = learn_by_probe(sk, msg, family);
 }
 
 bool netlink_policy_equal(const struct netlink_policy *a, const struct netlink_policy *b)

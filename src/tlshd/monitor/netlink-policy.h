@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct nl_msg;
 struct nl_sock;
 
 #define NETLINK_POLICY_ATTRS 32	/* numbers that are remembered; those above are nothing to us */
@@ -30,10 +31,11 @@ struct netlink_policy {
 /*
  * Asks the kernel: for the policy of DONE, and where that is not to be had, by
  * a DONE for no socket. Neither reaches a request. @sk is one of
- * netlink_for_commands(), @family the family's id. Never fails: what could not
- * be learnt is NETLINK_UNTOLD.
+ * netlink_for_commands(), @msg one of the library's that is used for it, @family
+ * the family's id. Never fails: what could not be learnt is NETLINK_UNTOLD.
  */
-void netlink_policy_learn(struct nl_sock *sk, int family, struct netlink_policy *ret);
+void netlink_policy_learn(struct nl_sock *sk, struct nl_msg *msg, int family,
+			  struct netlink_policy *ret);
 
 bool netlink_policy_equal(const struct netlink_policy *a, const struct netlink_policy *b);
 
@@ -42,9 +44,9 @@ void netlink_policy_text(const struct netlink_policy *policy, char *buf, size_t 
 
 /*
  * Sends one DONE, with remote-auth unless @remote_auth is 0, and reads the
- * kernel's answer to it. Returns as netlink_command().
+ * kernel's answer to it. @msg is used for it. Returns as netlink_command().
  */
-int netlink_send_done(struct nl_sock *sk, int family, int fd, unsigned int status,
-		      uint32_t remote_auth);
+int netlink_send_done(struct nl_sock *sk, struct nl_msg *msg, int family, int fd,
+		      unsigned int status, uint32_t remote_auth);
 
 #endif

@@ -19,6 +19,7 @@ struct netlink {
 	const struct log *log;
 	struct nl_sock *events;
 	struct nl_sock *commands;
+	struct nl_msg *msg;	/* for every command: an answer must not depend on memory */
 	int family;
 	int family_group;	/* nlctrl's "notify" */
 	bool watching_families;
@@ -52,6 +53,9 @@ int netlink_open(struct netlink **ret, const struct log *log)
 	r = netlink_connect(&nl->commands);
 	if (r < 0)
 		return r;
+	nl->msg = nlmsg_alloc();
+	if (!nl->msg)
+		return -ENOMEM;
 	/* ACCEPT has its reply or error for an answer, DONE asks for its ACK itself. */
 	if (nl_socket_set_nonblocking(nl->events) < 0 || netlink_for_commands(nl->commands) < 0)
 		return -EIO;
@@ -79,6 +83,7 @@ void netlink_close(struct netlink *nl)
 		return;
 	nl_socket_free(nl->events);
 	nl_socket_free(nl->commands);
+	nlmsg_free(nl->msg);
 	free(nl);
 }
 
@@ -108,7 +113,7 @@ static void learn_policy(struct netlink *nl, struct nl_sock *sk, int family)
 	char text[NETLINK_POLICY_TEXT];
 
 	if (netlink_for_commands(sk) == 0)
-		netlink_policy_learn(sk, family, &policy);
+		netlink_policy_learn(sk, nl->msg, family, &policy);
 	if (family == nl->family && netlink_policy_equal(&policy, &nl->policy))
 		return;
 	nl->policy = policy;
@@ -154,39 +159,29 @@ int netlink_fd(const struct netlink *nl)
 	return nl_socket_get_fd(nl->events);
 }
 
-static int any_sequence(struct nl_msg *msg, void *arg)
+static void on_event(struct nlmsghdr *hdr, void *ctx)
 {
-	return NL_OK;
-}
+	struct heard *h = ctx;
 
-static int on_event(struct nl_msg *msg, void *arg)
-{
-	struct heard *h = arg;
-	int type = nlmsg_hdr(msg)->nlmsg_type;
-
-	if (type == GENL_ID_CTRL)
+	if (hdr->nlmsg_type == GENL_ID_CTRL)
 		h->events |= NETLINK_FAMILY;
-	else if (type == h->nl->family)
+	/* What is none at all (an error, an overrun) may stand for one that is lost. */
+	else if (hdr->nlmsg_type == h->nl->family || hdr->nlmsg_type < NLMSG_MIN_TYPE)
 		h->events |= NETLINK_READY;
-	return NL_OK;
 }
 
 enum netlink_events netlink_events(struct netlink *nl)
 {
 	struct heard h = { .nl = nl };
-	CLEANUP(netlink_free_cb) struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
 	int r;
 
-	if (!cb)
-		return NETLINK_READY;
-	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, any_sequence, NULL);
-	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_event, &h);
 	do {
-		r = nl_recvmsgs(nl->events, cb);
-	} while (r == 0 || r == -NLE_INTR);
-	if (r != -NLE_AGAIN) {
-		log_debug(nl->log, "netlink: notifications lost: %s", nl_geterror(r));
-		h.events |= NETLINK_READY;
+		r = netlink_receive(nl->events, on_event, &h);
+	} while (r == 0);
+	/* Lost may be a request's, and a family's, too: that would not be announced again. */
+	if (r != -EAGAIN) {
+		log_debug(nl->log, "netlink: notifications lost: %s", strerror(-r));
+		h.events |= NETLINK_READY | NETLINK_FAMILY;
 	}
 	return h.events;
 }
@@ -288,10 +283,10 @@ static void parse_attribute(struct nlattr *attr, struct netlink_request *req)
 	}
 }
 
-static void on_accept(struct nl_msg *msg, void *ctx)
+static void on_accept(struct nlmsghdr *hdr, void *ctx)
 {
 	struct netlink_request *req = ctx;
-	struct genlmsghdr *head = nlmsg_data(nlmsg_hdr(msg));
+	struct genlmsghdr *head = nlmsg_data(hdr);
 	struct nlattr *attr;
 	bool typed = false, moded = false;
 	int left;
@@ -309,18 +304,16 @@ static void on_accept(struct nl_msg *msg, void *ctx)
 int netlink_accept(struct netlink *nl, struct netlink_request *ret)
 {
 	struct netlink_request req = { .fd = -1 };
-	CLEANUP(netlink_free_msg) struct nl_msg *msg = NULL;
 	int r;
 
 	if (nl->family < 0)
 		return -EAGAIN;	/* no family: no request of it either */
-	r = netlink_new_message(nl->family, HANDSHAKE_CMD_ACCEPT, HANDSHAKE_FAMILY_VERSION, 0,
-				&msg);
+	r = netlink_compose(nl->msg, nl->family, HANDSHAKE_CMD_ACCEPT, HANDSHAKE_FAMILY_VERSION, 0);
 	if (r < 0)
 		return r;
-	if (nla_put_u32(msg, HANDSHAKE_A_ACCEPT_HANDLER_CLASS, HANDSHAKE_HANDLER_CLASS_TLSHD) < 0)
+	if (nla_put_u32(nl->msg, HANDSHAKE_A_ACCEPT_HANDLER_CLASS, HANDSHAKE_HANDLER_CLASS_TLSHD) < 0)
 		return -ENOMEM;
-	r = netlink_command(nl->commands, msg, on_accept, &req);
+	r = netlink_command(nl->commands, nl->msg, on_accept, &req);
 	if (r < 0)
 		return r;
 	if (req.fd < 0)
@@ -362,16 +355,16 @@ int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remot
 	if (nl->family < 0)
 		return -ENOENT;
 	if (!remote_auth)
-		return netlink_send_done(nl->commands, nl->family, fd, status, 0);
+		return netlink_send_done(nl->commands, nl->msg, nl->family, fd, status, 0);
 	if (nl->policy.remote_auth == NETLINK_REFUSED) {
 		refused = -EOPNOTSUPP;
 	} else {
-		refused = netlink_send_done(nl->commands, nl->family, fd, status, remote_auth);
+		refused = netlink_send_done(nl->commands, nl->msg, nl->family, fd, status, remote_auth);
 		if (!may_be_attributes(refused))
 			return refused;
 	}
 	/* An answer that says less beats none: without one the consumer waits out its timeout. */
-	r = netlink_send_done(nl->commands, nl->family, fd, status, 0);
+	r = netlink_send_done(nl->commands, nl->msg, nl->family, fd, status, 0);
 	if (r == 0)
 		log_warn(nl->log, "the kernel does not take the identity of a verified peer (%s): a handshake was answered without it; an NFS server takes that client for unauthenticated, an NVMe host refuses the connection",
 			 strerror(-refused));

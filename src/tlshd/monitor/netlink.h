@@ -65,12 +65,13 @@ enum netlink_events {
 /* Becomes readable when netlink_events() has something to tell. Stays ours. */
 int netlink_fd(const struct netlink *nl);
 
-/* Reads all that is queued. Never fails: whatever cannot be read counts as lost (NETLINK_READY). */
+/* Reads all that is queued. Never fails: whatever cannot be read counts as lost (both of them). */
 enum netlink_events netlink_events(struct netlink *nl);
 
 /*
  * Takes the oldest queued request. Returns 0; -EAGAIN when there is none;
- * -EPERM without CAP_NET_ADMIN in the initial user namespace; another negative
+ * -EPERM without CAP_NET_ADMIN in the initial user namespace; -ENOMEM when the
+ * kernel could not be asked (nothing was taken) or has no memory; another negative
  * errno of ACCEPT (a keyring that could not be linked, no descriptor left):
  * that request is gone and the next may be there.
  */
@@ -79,7 +80,8 @@ int netlink_accept(struct netlink *nl, struct netlink_request *ret);
 /*
  * Answers the request of socket @fd with @status (positive errno or 0) and,
  * when not 0, @remote_auth. Waits for the kernel's ACK. Where the kernel does
- * not take @remote_auth, the answer goes without it, and the log says so.
+ * not take @remote_auth, the answer goes without it, and the log says so. Like
+ * netlink_accept() it needs no memory of ours.
  * Returns 0 or a negative errno: -EBUSY when the socket has no request.
  */
 int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remote_auth);
