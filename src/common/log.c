@@ -3,77 +3,194 @@
  * A message is one line whatever its arguments held: it is made fit for a log
  * here, once, so that no caller has to remember to and no sink has to. errno
  * is left as it was, so that logging can stand between a failure and its use.
+ *
+ * The journal is written to by its native protocol
+ * (https://systemd.io/JOURNAL_NATIVE_PROTOCOL), not by sd_journal_sendv(): that
+ * waits for a journald that does not read for as long as it takes, and all
+ * handshakes with it; and it needs memory. Here neither is the case.
  */
-#define SD_JOURNAL_SUPPRESS_LOCATION
 #include "common/log.h"
 
+#include <endian.h>
+#include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
-#include <systemd/sd-journal.h>
+#include <sys/un.h>
 
 #include "common/cleanup.h"
 #include "common/text.h"
 
-#define JOURNAL_FIELDS_MAX 24	/* more are dropped; ours are about a dozen */
+#define ENTRY_MAX 16384	/* bytes of a journal entry; fields beyond are left out */
+#define PATIENCE_MS 20	/* for a reader that lags behind; once, until it reads again */
+#define SEND_BUFFER (8 << 20)	/* bytes; as sd_journal_sendv() has it, for bursts */
 
-void log_sink_stderr(void *ctx, int priority, const char *text,
-		     const struct log_field *fields, size_t n_fields)
+static void write_stderr(const char *text, size_t len, bool *ret_written)
 {
 	struct iovec iov[] = {
-		{ .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) },
+		{ .iov_base = (void *)(uintptr_t)text, .iov_len = len },
 		{ .iov_base = (void *)(uintptr_t)"\n", .iov_len = 1 },
 	};
-	int saved = errno;
 	ssize_t n;
 
 	/* A short write tears one line; trying again could tear everyone's. */
 	do {
 		n = writev(STDERR_FILENO, iov, ARRAY_SIZE(iov));
 	} while (n < 0 && errno == EINTR);
+	*ret_written = n > 0;
+}
+
+/* Its flags are shared with others, so it is not made non-blocking but asked. */
+static bool to_stderr(struct log_state *state, const char *text)
+{
+	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+	bool written;
+
+	if (poll(&p, 1, state && state->stderr_stalled ? 0 : PATIENCE_MS) == 0) {
+		if (state)
+			state->stderr_stalled = true;
+		return false;
+	}
+	write_stderr(text, strlen(text), &written);
+	if (state && written)
+		state->stderr_stalled = false;
+	return written;
+}
+
+typedef bool (*say_fn)(struct log_state *state, const char *text);
+
+/* What could not be said, once something can be again. */
+static void note_loss(struct log_state *state, bool said, say_fn say)
+{
+	char text[128];
+
+	if (!state)
+		return;
+	if (!said) {
+		state->lost++;
+		return;
+	}
+	if (!state->lost)
+		return;
+	snprintf(text, sizeof(text), "messages that could not be written to the log: %u",
+		 state->lost);
+	if (say(state, text))
+		state->lost = 0;
+}
+
+void log_sink_stderr(void *ctx, int priority, const char *text,
+		     const struct log_field *fields, size_t n_fields)
+{
+	int saved = errno;
+
+	note_loss(ctx, to_stderr(ctx, text), to_stderr);
 	errno = saved;
 }
 
-static bool add_field(struct iovec *iov, const char *name, const char *value)
-{
-	char *field;
-	int len;
+struct entry {
+	size_t len;
+	char data[ENTRY_MAX];
+};
 
-	len = asprintf(&field, "%s=%s", name, value);
-	if (len < 0)
+/* "NAME=value\n", or where there is a newline in it "NAME\n", its length, and "value\n". */
+static void add_field(struct entry *e, const char *name, const char *value)
+{
+	size_t n = strlen(name), v = strlen(value);
+	uint64_t le = htole64(v);
+
+	if (e->len + n + 1 + sizeof(le) + v + 1 > sizeof(e->data))
+		return;
+	memcpy(e->data + e->len, name, n);
+	e->len += n;
+	if (memchr(value, '\n', v)) {
+		e->data[e->len++] = '\n';
+		memcpy(e->data + e->len, &le, sizeof(le));
+		e->len += sizeof(le);
+	} else {
+		e->data[e->len++] = '=';
+	}
+	memcpy(e->data + e->len, value, v);
+	e->len += v;
+	e->data[e->len++] = '\n';
+}
+
+static int journal_open(void)
+{
+	const struct timeval patience = { .tv_usec = PATIENCE_MS * 1000 };
+	const int size = SEND_BUFFER;
+	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
+		return -1;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return TAKE_FD(fd);
+}
+
+/* Not connected: a journald that was started again has another socket behind the same name. */
+static bool journal_send(struct log_state *state, const struct entry *e)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	ssize_t n;
+
+	if (state->journal_fd < 0)
+		state->journal_fd = journal_open();
+	if (state->journal_fd < 0)
 		return false;
-	iov->iov_base = field;
-	iov->iov_len = (size_t)len;
-	return true;
+	text_copy(to.sun_path, sizeof(to.sun_path), state->journal_path);
+	do {
+		n = sendto(state->journal_fd, e->data, e->len,
+			   MSG_NOSIGNAL | (state->journal_stalled ? MSG_DONTWAIT : 0),
+			   (const struct sockaddr *)&to, sizeof(to));
+	} while (n < 0 && errno == EINTR);
+	state->journal_stalled = n < 0 && errno == EAGAIN;
+	return n >= 0;
+}
+
+static bool to_journal(struct log_state *state, int priority, const char *text,
+		       const struct log_field *fields, size_t n_fields)
+{
+	struct entry e = { .len = 0 };
+	char number[12];
+
+	snprintf(number, sizeof(number), "%d", priority);
+	add_field(&e, "MESSAGE", text);
+	add_field(&e, "PRIORITY", number);
+	add_field(&e, "SYSLOG_IDENTIFIER", "tlshd");
+	add_field(&e, "SYSLOG_FACILITY", "3");	/* daemon, RFC 5424 6.2.1 */
+	for (size_t i = 0; i < n_fields; i++) {
+		if (fields[i].value)
+			add_field(&e, fields[i].name, fields[i].value);
+	}
+	return journal_send(state, &e);
+}
+
+static bool loss_to_journal(struct log_state *state, const char *text)
+{
+	return to_journal(state, LOG_WARNING, text, NULL, 0);
 }
 
 void log_sink_journal(void *ctx, int priority, const char *text,
 		      const struct log_field *fields, size_t n_fields)
 {
-	struct iovec iov[4 + JOURNAL_FIELDS_MAX];
-	int saved = errno, n = 0, r = -ENOMEM;
-	char number[12];
-	size_t i;
+	struct log_state *state = ctx;
+	int saved = errno;
 
-	snprintf(number, sizeof(number), "%d", priority);
-	if (!add_field(&iov[n], "MESSAGE", text))
-		goto out;
-	n++;
-	n += add_field(&iov[n], "PRIORITY", number);
-	n += add_field(&iov[n], "SYSLOG_IDENTIFIER", "tlshd");
-	n += add_field(&iov[n], "SYSLOG_FACILITY", "3");	/* daemon, RFC 5424 6.2.1 */
-	for (i = 0; i < n_fields && i < JOURNAL_FIELDS_MAX; i++)
-		if (fields[i].value)
-			n += add_field(&iov[n], fields[i].name, fields[i].value);
-	r = sd_journal_sendv(iov, n);
-out:
-	while (n > 0)
-		free(iov[--n].iov_base);
-	if (r < 0)
-		log_sink_stderr(ctx, priority, text, fields, n_fields);
+	if (to_journal(state, priority, text, fields, n_fields))
+		note_loss(state, true, loss_to_journal);
+	else
+		note_loss(state, to_stderr(state, text), to_stderr);
 	errno = saved;
+}
+
+void log_state_close(struct log_state *state)
+{
+	state->journal_fd = fd_close(state->journal_fd);
 }
 
 static void emit(const struct log *log, int priority, const struct log_field *fields,

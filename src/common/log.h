@@ -9,6 +9,7 @@
 #define TLSHD_COMMON_LOG_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <syslog.h>
 
@@ -31,11 +32,27 @@ struct log {
 	void *ctx;
 };
 
-/* "<text>\n" to standard error in one write; fields are not printed. @ctx unused. */
+/* What the two sinks below remember: their ctx. They never wait for more than 20 ms. */
+struct log_state {
+	const char *journal_path;	/* of the socket; LOG_JOURNAL_PATH */
+	int journal_fd;			/* -1: not opened yet */
+	bool journal_stalled, stderr_stalled;	/* the last message did not fit: not waited for again */
+	unsigned int lost;		/* messages that neither took; said as soon as one does */
+};
+
+#define LOG_JOURNAL_PATH "/run/systemd/journal/socket"
+#define LOG_STATE_INIT { .journal_path = LOG_JOURNAL_PATH, .journal_fd = -1 }
+
+void log_state_close(struct log_state *state);
+
+/* "<text>\n" to standard error in one write; fields are not printed. @ctx may be NULL. */
 void log_sink_stderr(void *ctx, int priority, const char *text,
 		     const struct log_field *fields, size_t n_fields);
 
-/* sd_journal_sendv() with MESSAGE, PRIORITY, SYSLOG_IDENTIFIER=tlshd and @fields. @ctx unused. */
+/*
+ * To the journal: MESSAGE, PRIORITY, SYSLOG_IDENTIFIER=tlshd and @fields. Where
+ * the journal does not take it, the text goes to standard error.
+ */
 void log_sink_journal(void *ctx, int priority, const char *text,
 		      const struct log_field *fields, size_t n_fields);
 

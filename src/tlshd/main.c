@@ -82,10 +82,12 @@ int main(int argc, char **argv)
 		{ }
 	};
 	struct monitor_options mo = { 0 };
+	struct log_state log_state = LOG_STATE_INIT;
 	/* systemd sets it where standard error is the journal anyhow. */
 	struct log log = {
 		.level = LOG_INFO,
 		.sink = getenv("JOURNAL_STREAM") ? log_sink_journal : log_sink_by_hand,
+		.ctx = &log_state,
 	};
 	int c, status;
 
@@ -124,6 +126,7 @@ int main(int argc, char **argv)
 		return EX_USAGE;
 	}
 	status = monitor_run(&mo, &log);
+	log_state_close(&log_state);
 	if (mo.test_config && status == EX_OK)
 		printf("The configuration is right.\n");
 	return status;

@@ -1,28 +1,90 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Linked with --wrap=sd_journal_sendv: what would go to the journal is looked at here. */
 #include <errno.h>
 #include <glib.h>
+#include <glib/gstdio.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
+#include <sys/un.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "fail-malloc.h"
 
-static GPtrArray *journal;
-static int journal_result;
+/* A journald of the test's own, which reads when it is asked to. */
+struct journald {
+	struct log_state state;
+	struct log log;
+	char *path;
+	int fd;
+	GPtrArray *fields;	/* of the last entry */
+};
 
-int __wrap_sd_journal_sendv(const struct iovec *iov, int n);
-int __wrap_sd_journal_sendv(const struct iovec *iov, int n)
+static void journald_start(struct journald *j)
 {
-	int i;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	g_ptr_array_set_size(journal, 0);
-	for (i = 0; i < n; i++)
-		g_ptr_array_add(journal, g_strndup(iov[i].iov_base, iov[i].iov_len));
-	return journal_result;
+	j->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	g_strlcpy(addr.sun_path, j->path, sizeof(addr.sun_path));
+	g_assert_no_errno(bind(j->fd, (struct sockaddr *)&addr, sizeof(addr)));
+}
+
+static void journald_stop(struct journald *j)
+{
+	j->fd = fd_close(j->fd);
+	g_unlink(j->path);
+}
+
+static void journald_new(struct journald *j)
+{
+	j->path = g_strdup_printf("%s/tlshd-journal-%d", g_get_tmp_dir(), getpid());
+	j->state = (struct log_state){ .journal_path = j->path, .journal_fd = -1 };
+	j->log = (struct log){ LOG_INFO, log_sink_journal, &j->state };
+	j->fields = g_ptr_array_new_with_free_func(g_free);
+	journald_start(j);
+}
+
+static void journald_free(struct journald *j)
+{
+	journald_stop(j);
+	log_state_close(&j->state);
+	g_ptr_array_unref(j->fields);
+	g_free(j->path);
+}
+
+/* Reads one entry into j->fields, by the rules of the native protocol. Returns false: none. */
+static bool journald_read(struct journald *j)
+{
+	static char buf[65536];
+	ssize_t len = recv(j->fd, buf, sizeof(buf), 0);
+
+	g_ptr_array_set_size(j->fields, 0);
+	for (char *at = buf; at < buf + len; ) {
+		char *end = memchr(at, '\n', (size_t)(buf + len - at));
+		uint64_t n;
+
+		g_assert_nonnull(end);
+		*end = 0;
+		if (strchr(at, '=')) {
+			g_ptr_array_add(j->fields, g_strdup(at));
+			at = end + 1;
+			continue;
+		}
+		memcpy(&n, end + 1, sizeof(n));
+		n = GUINT64_FROM_LE(n);
+		g_assert_cmpuint(n, <, (uint64_t)(buf + len - end));
+		g_ptr_array_add(j->fields, g_strdup_printf("%s=%.*s", at, (int)n, end + 9));
+		at = end + 9 + n;
+		g_assert_cmpint(*at++, ==, '\n');
+	}
+	return len >= 0;
+}
+
+static bool journal_has(const struct journald *j, const char *field)
+{
+	return g_ptr_array_find_with_equal_func(j->fields, field, g_str_equal, NULL);
 }
 
 /* A datagram socket in place of standard error: one write is one message. */
@@ -166,66 +228,144 @@ static void test_errno(void)
 	close(c.saved);
 }
 
-static bool journal_has(const char *field)
-{
-	return g_ptr_array_find_with_equal_func(journal, field, g_str_equal, NULL);
-}
-
 static void test_journal(void)
 {
-	const struct log log = { LOG_INFO, log_sink_journal, NULL };
+	struct journald j;
 	const struct log_field fields[] = {
 		{ "TLSHD_PEER", "[2001:db8::1]:2049" },
 		{ "TLSHD_SUBJECT", NULL },
 		{ "TLSHD_REASON", "" },
+		{ "TLSHD_MATCHED", "a\nPRIORITY=0" },
 	};
 
-	journal_result = 0;
-	log_fields(&log, LOG_WARNING, fields, ARRAY_SIZE(fields), "one %s", "line\n");
-	g_assert_true(journal_has("MESSAGE=one line\\x0a"));
-	g_assert_true(journal_has("PRIORITY=4"));
-	g_assert_true(journal_has("SYSLOG_IDENTIFIER=tlshd"));
-	g_assert_true(journal_has("SYSLOG_FACILITY=3"));
-	g_assert_true(journal_has("TLSHD_PEER=[2001:db8::1]:2049"));
-	g_assert_true(journal_has("TLSHD_REASON="));
-	g_assert_cmpuint(journal->len, ==, 6);
+	journald_new(&j);
+	fail_malloc_begin(1, FAIL_FROM);
+	log_fields(&j.log, LOG_WARNING, fields, ARRAY_SIZE(fields), "one %s", "line\n");
+	fail_malloc_end();
+	g_assert_true(journald_read(&j));
+	g_assert_true(journal_has(&j, "MESSAGE=one line\\x0a"));
+	g_assert_true(journal_has(&j, "PRIORITY=4"));
+	g_assert_true(journal_has(&j, "SYSLOG_IDENTIFIER=tlshd"));
+	g_assert_true(journal_has(&j, "SYSLOG_FACILITY=3"));
+	g_assert_true(journal_has(&j, "TLSHD_PEER=[2001:db8::1]:2049"));
+	g_assert_true(journal_has(&j, "TLSHD_REASON="));
+	g_assert_true(journal_has(&j, "TLSHD_MATCHED=a\nPRIORITY=0"));
+	g_assert_cmpuint(j.fields->len, ==, 7);
+	journald_free(&j);
 }
 
 static void test_journal_many_fields(void)
 {
-	const struct log log = { LOG_INFO, log_sink_journal, NULL };
+	g_autofree char *value = g_strnfill(1000, 'x');
 	struct log_field fields[100];
-	size_t i;
+	struct journald j;
 
-	for (i = 0; i < ARRAY_SIZE(fields); i++)
-		fields[i] = (struct log_field){ "TLSHD_PEER", "x" };
-	journal_result = 0;
-	log_fields(&log, LOG_INFO, fields, ARRAY_SIZE(fields), "text");
-	g_assert_true(journal_has("MESSAGE=text"));
-	g_assert_cmpuint(journal->len, <, ARRAY_SIZE(fields));
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		fields[i] = (struct log_field){ "TLSHD_PEER", value };
+	journald_new(&j);
+	log_fields(&j.log, LOG_INFO, fields, ARRAY_SIZE(fields), "text");
+	g_assert_true(journald_read(&j));
+	g_assert_true(journal_has(&j, "MESSAGE=text"));
+	g_assert_cmpuint(j.fields->len, >, 15);
+	g_assert_cmpuint(j.fields->len, <, ARRAY_SIZE(fields));
+	journald_free(&j);
 }
 
 static void test_journal_fallback(void)
 {
-	const struct log log = { LOG_INFO, log_sink_journal, NULL };
 	struct captured c;
+	struct journald j;
 
+	journald_new(&j);
 	capture(&c);
-	journal_result = -ECONNREFUSED;
-	log_info(&log, "not lost");
+	journald_stop(&j);
+	log_info(&j.log, "not lost");
 	assert_write(&c, "not lost\n");
-	journal_result = 0;
-	log_info(&log, "there");
+	journald_start(&j);
+	log_info(&j.log, "there");
+	g_assert_true(journald_read(&j));
+	g_assert_true(journal_has(&j, "MESSAGE=there"));
+	g_assert_false(journald_read(&j));
 	assert_write(&c, NULL);
 	release(&c);
+	journald_free(&j);
+}
+
+/* A journald that does not read, and standard error that nobody reads, hold nothing up. */
+static void test_journal_stalled(void)
+{
+	unsigned int n = 0, n_stderr = 0;
+	g_autofree char *note = NULL;
+	gint64 start = g_get_monotonic_time();
+	struct captured c;
+	struct journald j;
+	char *got;
+
+	alarm(60);
+	journald_new(&j);
+	capture(&c);
+	while (n < 20000 && (j.state.lost < 100 || n < 1000))
+		log_info(&j.log, "%u", ++n);
+	g_test_message("%u messages to a stalled log: %" G_GINT64_FORMAT " us, limit 10 s", n,
+		       g_get_monotonic_time() - start);
+	g_assert_cmpuint(j.state.lost, >=, 100);
+	/* Waiting 20 ms for each lost one would take longer. */
+	g_assert_cmpint(g_get_monotonic_time() - start, <, 10000000);
+
+	note = g_strdup_printf("MESSAGE=messages that could not be written to the log: %u",
+			       j.state.lost);
+	for (; (got = next_write(&c)); g_free(got))
+		n_stderr++;
+	for (; journald_read(&j); n--)
+		;
+	/* Each is in the journal, on standard error, or counted. */
+	g_assert_cmpuint(n, ==, n_stderr + j.state.lost);
+	log_info(&j.log, "awake");
+	g_assert_true(journald_read(&j));
+	g_assert_true(journal_has(&j, "MESSAGE=awake"));
+	g_assert_true(journald_read(&j));
+	g_assert_true(journal_has(&j, note));
+	log_info(&j.log, "again");
+	g_assert_true(journald_read(&j));
+	g_assert_false(journald_read(&j));
+	release(&c);
+	journald_free(&j);
+	alarm(0);
+}
+
+/* A pipe whose reader is stopped; one whose reader has gone. */
+static void test_stderr_stalled(void)
+{
+	struct log_state state = LOG_STATE_INIT;
+	const struct log log = { LOG_INFO, log_sink_stderr, &state };
+	int fds[2], saved = dup(STDERR_FILENO);
+	g_autofree char *all = g_malloc0(1 << 20);
+
+	alarm(60);
+	g_assert_no_errno(pipe(fds));
+	g_assert_no_errno(dup2(fds[1], STDERR_FILENO));
+	close(fds[1]);
+	for (unsigned int i = 0; i < 100000; i++)
+		log_info(&log, "a line of some length, a line of some length %u", i);
+	g_assert_cmpuint(state.lost, >, 0);
+	g_assert_cmpint(read(fds[0], all, (1 << 20) - 1), >, 0);
+	log_info(&log, "there");
+	g_assert_cmpuint(state.lost, ==, 0);
+	memset(all, 0, 1 << 20);
+	g_assert_cmpint(read(fds[0], all, (1 << 20) - 1), >, 0);
+	g_assert_true(g_str_has_prefix(all, "there\nmessages that could not be written to the log: "));
+	close(fds[0]);
+	signal(SIGPIPE, SIG_IGN);
+	log_info(&log, "lost");
+	g_assert_cmpuint(state.lost, ==, 1);
+	g_assert_no_errno(dup2(saved, STDERR_FILENO));
+	close(saved);
+	alarm(0);
 }
 
 int main(int argc, char **argv)
 {
-	int r;
-
 	g_test_init(&argc, &argv, NULL);
-	journal = g_ptr_array_new_with_free_func(g_free);
 	g_test_add_func("/log/stderr", test_stderr);
 	g_test_add_func("/log/cut", test_cut);
 	g_test_add_func("/log/level", test_level);
@@ -233,7 +373,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/log/journal", test_journal);
 	g_test_add_func("/log/journal/many-fields", test_journal_many_fields);
 	g_test_add_func("/log/journal/fallback", test_journal_fallback);
-	r = g_test_run();
-	g_ptr_array_unref(journal);
-	return r;
+	g_test_add_func("/log/journal/stalled", test_journal_stalled);
+	g_test_add_func("/log/stderr/stalled", test_stderr_stalled);
+	return g_test_run();
 }
