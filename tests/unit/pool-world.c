@@ -44,6 +44,15 @@ int __wrap_sd_event_add_time_relative(sd_event *event, sd_event_source **source,
 						 speed == 1 ? accuracy : 1, handler, ctx);
 }
 
+int __real_sd_event_source_set_time_relative(sd_event_source *source, uint64_t usec);
+int __wrap_sd_event_source_set_time_relative(sd_event_source *source, uint64_t usec);
+int __wrap_sd_event_source_set_time_relative(sd_event_source *source, uint64_t usec)
+{
+	g_array_append_val(world->delays, usec);
+	return __real_sd_event_source_set_time_relative(
+		source, usec / (usec >= world->fast_from ? world->speed : 1));
+}
+
 int __real_channel_send(int channel, const struct wire_message *msg, int fd);
 int __wrap_channel_send(int channel, const struct wire_message *msg, int fd);
 int __wrap_channel_send(int channel, const struct wire_message *msg, int fd)

@@ -4,7 +4,8 @@
  * request table, a log, and instead of spawn.c children that are forks of the
  * test. They start as planned and then do what the peer name of a job says.
  *
- * Needs -Wl,--wrap=sd_event_now,--wrap=sd_event_add_time_relative,--wrap=channel_send.
+ * Needs -Wl,--wrap=sd_event_now,--wrap=sd_event_add_time_relative,--wrap=channel_send,
+ * --wrap=sd_event_source_set_time_relative.
  */
 #ifndef TLSHD_TESTS_POOL_WORLD_H
 #define TLSHD_TESTS_POOL_WORLD_H

@@ -95,12 +95,16 @@ static void test_replacement_fails(struct world *w, gconstpointer unused)
 
 	start(2);
 	w->spawn_error = -EAGAIN;
-	w->spawn_faults = 2;
+	w->spawn_faults = 3;
 	w->spawn_after = 1;
 	before = w->n_writable;
 	give_for_sure("crash");
-	WAIT(logged("trying again in 1 s"));
+	WAIT(logged("trying again each second"));
 	g_assert_true(logged(strerror(EAGAIN)));
+	clear_log();	/* once is enough */
+	WAIT(logged("workers can be started again"));
+	g_assert_false(logged("<3>cannot start a worker"));
+	g_assert_cmpuint(w->spawn_faults, ==, 0);
 	WAIT(w->n_writable > before);
 	WAIT(n_alive() == 4);
 	/* A successor that cannot start is said, and tried again. */

@@ -66,6 +66,7 @@ struct generation {
 	unsigned int n_wanted;	/* pairs */
 	struct pair *pairs;
 	uint64_t delay;		/* before the next replacement, us */
+	bool complained;	/* that no process can be started */
 	sd_event_source *timer;	/* current: the next replacement; retired: its end */
 	uint64_t due;		/* of the timer, us */
 };
@@ -107,8 +108,13 @@ void pair_read_last_words(struct pair *pair);
 /* Takes it out of its generation. Its processes must have been reaped. */
 void pair_free(struct pair *pair);
 
+/* pool-tell.c: of pool->retry, after a shortage */
+int pool_on_retry(sd_event_source *source, uint64_t usec, void *ctx);
+
 /* pool.c */
 
+/* Starts a timer that was made when there was memory for it. @delay in us. */
+void pool_arm(sd_event_source *timer, uint64_t delay);
 /* NULL: there is none in this state. */
 struct generation *pool_find(const struct pool *pool, enum gen_state state);
 

@@ -48,7 +48,7 @@ static int tell_ends(struct pair *pair)
 	return 0;
 }
 
-static int on_retry(sd_event_source *source, uint64_t usec, void *ctx)
+int pool_on_retry(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct pool *pool = ctx;
 
@@ -104,10 +104,7 @@ static void not_sent(struct child *child, int r)
 	case -ETOOMANYREFS:
 		/* The channel is writable all the same: waiting for that would not wait. */
 		pair->starved = true;
-		pool->retry = sd_event_source_disable_unref(pool->retry);
-		if (sd_event_add_time_relative(pool->event, &pool->retry, CLOCK_MONOTONIC,
-					       SHORTAGE_RETRY, 1, on_retry, pool) < 0)
-			pair->starved = false;
+		pool_arm(pool->retry, SHORTAGE_RETRY);
 		break;
 	default:
 		/* It died and we have not been told yet: another takes the job. */

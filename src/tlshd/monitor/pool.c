@@ -18,8 +18,6 @@
 #define RETIRED_LIMIT (660 * USEC_PER_SEC)	/* for the last handshake; above the longest timeout */
 #define DATE_MARGIN 60	/* s: what ends within it is not insisted on */
 
-static int on_replace(sd_event_source *source, uint64_t usec, void *ctx);
-
 uint64_t pool_now(const struct pool *pool)
 {
 	uint64_t t = 0;
@@ -71,12 +69,25 @@ void pool_pair_gone(struct generation *gen)
 	pool->callbacks->gone(pool->ctx);
 }
 
-static int arm(struct generation *gen, uint64_t delay, sd_event_time_handler_t handler)
+void pool_arm(sd_event_source *timer, uint64_t delay)
 {
-	gen->timer = sd_event_source_disable_unref(gen->timer);
+	sd_event_source_set_time_relative(timer, delay);
+	sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
+
+/* For pool_arm(). Returns 0 or a negative errno. */
+static int new_timer(struct pool *pool, sd_event_source **ret, sd_event_time_handler_t handler,
+		     void *ctx)
+{
+	int r = sd_event_add_time(pool->event, ret, CLOCK_MONOTONIC, 0, 1, handler, ctx);
+
+	return r < 0 ? r : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+}
+
+static void arm(struct generation *gen, uint64_t delay)
+{
 	gen->due = pool_now(gen->pool) + delay;
-	return sd_event_add_time_relative(gen->pool->event, &gen->timer, CLOCK_MONOTONIC, delay,
-					  1, handler, gen);
+	pool_arm(gen->timer, delay);
 }
 
 static void plan_replacement(struct generation *gen, const struct pair *dead)
@@ -94,11 +105,9 @@ static void plan_replacement(struct generation *gen, const struct pair *dead)
 	 */
 	if (pair_was_ready(dead) && !count_pairs(gen, false))
 		delay = MIN(delay, DELAY_ALONE_MAX);
-	if (gen->timer && sd_event_source_get_enabled(gen->timer, NULL) > 0 &&
-	    gen->due <= now + delay)
+	if (sd_event_source_get_enabled(gen->timer, NULL) > 0 && gen->due <= now + delay)
 		return;		/* one is planned; it replaces all that are missing */
-	if (arm(gen, delay, on_replace) < 0)
-		log_error(gen->pool->log, "cannot plan the replacement of a worker");
+	arm(gen, delay);
 }
 
 static void generation_give_up(struct generation *gen, int error, const char *reason)
@@ -108,7 +117,6 @@ static void generation_give_up(struct generation *gen, int error, const char *re
 
 	snprintf(text, sizeof(text), "%s", reason);
 	gen->state = GEN_RETIRED;
-	gen->timer = sd_event_source_disable_unref(gen->timer);
 	for (struct pair *p = gen->pairs; p; p = p->next)
 		pool_end_pair(p, 0, NULL);
 	/* Its pairs are still to be reaped, so @gen stays for now. */
@@ -136,36 +144,50 @@ void pool_end_pair(struct pair *pair, int error, const char *why)
 		generation_give_up(gen, error, why ? why : "a worker ended early");
 }
 
-static int on_replace(sd_event_source *source, uint64_t usec, void *ctx)
+static void replace(struct generation *gen)
 {
-	struct generation *gen = ctx;
+	const struct log *log = gen->pool->log;
 
 	while (count_pairs(gen, false) < gen->n_wanted) {
 		int r = pair_start(gen);
 
 		if (r < 0) {
-			log_error(gen->pool->log, "cannot start a worker: %s; trying again in 1 s",
-				  strerror(-r));
-			return arm(gen, USEC_PER_SEC, on_replace);
+			/* Once: it may stay so for long. */
+			log_msg(log, gen->complained ? LOG_DEBUG : LOG_ERR,
+				"cannot start a worker: %s; trying again each second%s", strerror(-r),
+				r == -EAGAIN ? " (processes: TasksMax= of the unit, or kernel.pid_max)" :
+				r == -EMFILE ? " (descriptors: LimitNOFILE= of the unit)" : "");
+			gen->complained = true;
+			arm(gen, USEC_PER_SEC);
+			return;
 		}
 	}
-	return 0;
+	if (gen->complained)
+		log_notice(log, "workers can be started again");
+	gen->complained = false;
 }
 
-static int on_retired_limit(sd_event_source *source, uint64_t usec, void *ctx)
+static void end_former(struct generation *gen)
+{
+	for (struct pair *p = gen->pairs; p; p = p->next)
+		pool_end_pair(p, -ETIMEDOUT, "a worker of a former configuration did not end");
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct generation *gen = ctx;
 
-	for (struct pair *p = gen->pairs; p; p = p->next)
-		pool_end_pair(p, -ETIMEDOUT, "a worker of a former configuration did not end");
+	if (gen->state == GEN_CURRENT)
+		replace(gen);
+	else if (gen->state == GEN_RETIRED)
+		end_former(gen);
 	return 0;
 }
 
 static void generation_retire(struct generation *gen)
 {
 	gen->state = GEN_RETIRED;
-	if (arm(gen, RETIRED_LIMIT, on_retired_limit) < 0)
-		log_error(gen->pool->log, "cannot limit the life of the former workers");
+	arm(gen, RETIRED_LIMIT);
 	for (struct pair *p = gen->pairs; p; p = p->next)
 		pair_drain(p);
 	reap_generation(gen);
@@ -213,6 +235,10 @@ int pool_new(struct pool **ret, sd_event *event, const struct log *log, uint32_t
 
 		if (r < 0)
 			return r;
+	}
+	if (new_timer(pool, &pool->retry, pool_on_retry, pool) < 0) {
+		snprintf(reason, reason_size, "out of memory");
+		return -ENOMEM;
 	}
 	*ret = TAKE_PTR(pool);
 	return 0;
@@ -281,9 +307,13 @@ int pool_reload(struct pool *pool, const struct config *config, struct material 
 	struct generation *gen = calloc(1, sizeof(*gen));
 	int r;
 
-	if (!gen) {
+	r = gen ? new_timer(pool, &gen->timer, on_timer, gen) : -ENOMEM;
+	if (r < 0) {
+		if (gen)
+			sd_event_source_disable_unref(gen->timer);
+		free(gen);
 		material_free(material);
-		return -ENOMEM;
+		return r;
 	}
 	gen->pool = pool;
 	gen->material = material;
@@ -305,7 +335,7 @@ int pool_reload(struct pool *pool, const struct config *config, struct material 
 		struct generation *loser = r < 0 ? gen : former;
 
 		loser->state = GEN_RETIRED;
-		loser->timer = sd_event_source_disable_unref(loser->timer);
+		sd_event_source_set_enabled(loser->timer, SD_EVENT_OFF);
 		for (struct pair *p = loser->pairs; p; p = p->next)
 			pool_end_pair(p, 0, NULL);
 		if (!loser->pairs)
