@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "fail-malloc.h"
 #include "fds.h"
 #include "tlshd/monitor/keyring.h"
 #include "tlshd/monitor/keys.h"
@@ -41,7 +42,8 @@ bool live(const struct asked *a)
 static struct asked *find_fd(int fd)
 {
 	for (unsigned int i = 0; i < world->all->len; i++) {
-		if (live(nth(i)) && nth(i)->nl.fd == fd)
+		/* The line comes before the DONE that the kernel had no memory for. */
+		if (nth(i)->accepted && (live(nth(i)) || !nth(i)->n_done) && nth(i)->nl.fd == fd)
 			return nth(i);
 	}
 	g_assert_not_reached();
@@ -230,12 +232,16 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 		a->expect = HS_INTERNAL;
 		return r;
 	}
+	fail_malloc_pause();
 	g_assert_true(g_hash_table_add(world->ids, (void *)(uintptr_t)job->id));
+	fail_malloc_go_on();
 	pool->timeout_ms = job->timeout_ms;
 	a->id = job->id;
 	a->pair = pair;
 	a->n_dispatched++;
+	fail_malloc_pause();
 	g_hash_table_add(pair->jobs, a);
+	fail_malloc_go_on();
 	*ret = pair;
 	return 0;
 }
@@ -368,8 +374,10 @@ static void sink(void *ctx, int priority, const char *text, const struct log_fie
 
 	if (!name) {
 		world->n_other_lines++;
+		fail_malloc_pause();
 		g_free(world->last_line);
 		world->last_line = g_strdup(text);
+		fail_malloc_go_on();
 		return;
 	}
 	a = nth((unsigned int)atoi(name + 1));

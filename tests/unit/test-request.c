@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/resource.h>
 
+#include "fail-malloc.h"
 #include "request-world.h"
 
 /* The kernel takes any remote-auth for "authenticated": it is sent in one case only. */
@@ -341,10 +343,61 @@ static void test_no_memory(struct world *w, gconstpointer unused)
 	g_assert_cmpint(g_get_monotonic_time() - before, <, 1500000);
 }
 
+/* An ACCEPT with no descriptor left would use a request up: it is not made. */
+static void test_no_descriptor(struct world *w, gconstpointer unused)
+{
+	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509), *b = ask(HS_SERVER, HS_AUTH_X509);
+	struct rlimit was, tiny;
+
+	g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &was));
+	tiny = was;
+	tiny.rlim_cur = 3;
+	g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &tiny));
+	for (unsigned int i = 0; i < 5; i++)
+		accept_all();
+	g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &was));
+	g_assert_cmpuint(w->nl.n_accept_calls, ==, 0);
+	g_assert_cmpuint(w->n_other_lines, ==, 1);
+	g_assert_nonnull(strstr(w->last_line, "no descriptor is left"));
+	/* It comes back to them by itself. */
+	while (!b->accepted)
+		g_assert_cmpint(sd_event_run(w->event, 3000000), >, 0);
+	g_assert_true(a->accepted);
+	g_assert_cmpuint(w->n_other_lines, ==, 1);
+}
+
+/* Whichever allocation fails: a request stays in the kernel's queue or gets its one answer. */
+static void test_each_allocation(struct world *w, gconstpointer unused)
+{
+	bool failed = true;
+	unsigned long n;
+
+	for (n = 1; failed; n++) {
+		struct asked *a = ask(HS_CLIENT, HS_AUTH_X509);
+
+		fail_malloc_begin(n, FAIL_FROM);
+		accept_all();
+		failed = fail_malloc_end();
+		g_assert_true(failed || a->accepted);
+		while (!a->accepted)
+			g_assert_cmpint(sd_event_run(w->event, 3000000), >, 0);
+		if (live(a)) {
+			/* From here on nothing is needed but the kernel's ear. */
+			fail_malloc_begin(1, FAIL_FROM);
+			answer(a, HS_OK, true);
+			fail_malloc_end();
+			g_assert_cmpuint(fail_malloc_calls(), ==, 0);
+		}
+		check_world();
+	}
+	g_test_message("%lu allocations failed, each in turn", n - 2);
+	g_assert_cmpuint(n, >, 2);
+}
+
 static void test_done_errors(struct world *w, gconstpointer unused)
 {
 	static const int transient[] = { -ENOBUFS, -ENOMEM, -EINTR };
-	struct asked *a;
+	struct asked *a, *b;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(transient); i++) {
 		a = ask_and_accept();
@@ -353,14 +406,38 @@ static void test_done_errors(struct world *w, gconstpointer unused)
 		answer(a, HS_OK, true);
 	}
 	g_assert_cmpuint(w->n_other_lines, ==, 0);
-	/* Nothing helps: said, and the request is gone all the same. */
+	/* Memory stays short: the answers are tried until they are taken, and it is said once. */
 	w->nl.done_error = -ENOBUFS;
-	w->nl.done_faults = 1000;
+	w->nl.done_faults = 42;
 	a = ask_and_accept();
+	b = ask_and_accept();
 	answer(a, HS_OK, true);
+	answer(b, HS_CERT_NAME, false);
+	pair_kill(any_pair());
+	g_assert_cmpuint(a->n_done + b->n_done, ==, 0);
+	g_assert_cmpuint(requests_count(w->table), ==, 2);
+	while (requests_count(w->table))
+		g_assert_cmpint(sd_event_run(w->event, 3000000), >, 0);
+	g_assert_cmpuint(w->nl.done_faults, ==, 0);
+	g_assert_cmpuint(w->n_other_lines, ==, 1);
+	check_world();
+	/* The daemon stops meanwhile: one more try, and the request is gone all the same. */
+	a = ask_and_accept();
+	w->nl.done_faults = 4;
+	answer(a, HS_OK, true);
+	g_assert_cmpuint(a->n_done, ==, 0);
+	requests_shutdown(w->table);
+	g_assert_cmpuint(a->n_done, ==, 1);
+	check_world();
+	a = ask_and_accept();
+	w->nl.done_faults = 1000;
+	answer(a, HS_OK, true);
+	w->n_other_lines = 0;
+	requests_shutdown(w->table);
 	g_assert_cmpuint(a->n_done, ==, 0);
 	g_assert_cmpuint(w->n_other_lines, ==, 1);
 	a->n_done = 1;
+	check_world();
 	/* Another error is final. */
 	w->nl.done_error = -EBUSY;
 	w->nl.n_done_calls = 0;
@@ -469,6 +546,8 @@ int main(int argc, char **argv)
 	ADD("accept-errors", test_accept_errors);
 	ADD("accept-errors/only", test_accept_faults_only);
 	ADD("no-memory", test_no_memory);
+	ADD("no-descriptor", test_no_descriptor);
+	ADD("each-allocation", test_each_allocation);
 	ADD("done-errors", test_done_errors);
 	ADD("keyring", test_keyring);
 	ADD("delay-done", test_delay_done);

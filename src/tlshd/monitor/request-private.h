@@ -30,8 +30,11 @@ struct request {
 	struct pair *pair;		/* who works on it; NULL: waiting, or answered by its worker */
 	uint64_t accepted;		/* CLOCK_MONOTONIC, us */
 	uint32_t timeout_ms;
-	sd_event_source *timer;		/* the deadline; with delay_done the wait before DONE */
+	sd_event_source *timer;		/* the deadline; the wait before DONE, or the next try of it */
 	struct hs_result *delayed;	/* the result that waits for delay_done */
+	bool unanswered;		/* all is over, but the kernel had no memory for the answer */
+	unsigned int status;		/* which is this, and */
+	uint32_t remote_auth;
 	enum asking asking;
 	char *identity;			/* of the PSK: what the client offered or we do; or NULL */
 	int32_t key;			/* the PSK it was given, 0: none */
@@ -53,6 +56,8 @@ struct requests {
 	unsigned int n_linked;		/* requests whose ACCEPT may have linked a keyring */
 	unsigned int n_due;		/* requests in a _DUE state */
 	unsigned int next_slot;
+	int spare_fd;			/* to see by whether another descriptor is to be had */
+	uint64_t complained;		/* of a shortage, CLOCK_MONOTONIC, us; 0: not yet */
 	uint64_t serial;
 	uint64_t n_ok, n_failed;
 };

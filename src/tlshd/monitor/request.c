@@ -12,10 +12,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "tlshd/monitor/keyring.h"
 #include "tlshd/monitor/keys.h"
@@ -36,6 +38,8 @@
 #define BACKSTOP_MS 200
 
 #define NO_MEMORY_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after an allocation failed */
+#define DONE_RETRY (20 * USEC_PER_MSEC)	/* the next DONE after the kernel had no memory for it */
+#define COMPLAIN_EVERY (60 * USEC_PER_SEC)	/* of a shortage */
 #define FAULTS_MAX 64	/* of ACCEPT in a row; the kernel queues no more than 50 requests */
 
 /*
@@ -82,6 +86,9 @@ int requests_new(struct requests **ret, sd_event *event, const struct log *log,
 	t->netlink = netlink;
 	t->max = REQUESTS_MAX;
 	t->waiting_end = &t->waiting;
+	t->spare_fd = eventfd(0, EFD_CLOEXEC);
+	if (t->spare_fd < 0)
+		return -errno;
 	r = sd_event_add_time(event, &t->resume, CLOCK_MONOTONIC, 0, 1, on_resume, t);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(t->resume, SD_EVENT_OFF);
@@ -98,6 +105,7 @@ void requests_free(struct requests *t)
 	requests_shutdown(t);
 	sd_event_source_disable_unref(t->resume);
 	sd_event_unref(t->event);
+	fd_close(t->spare_fd);
 	free(t);
 }
 
@@ -162,17 +170,59 @@ static bool may_link(const struct request *req)
 	return req->nl.auth != HS_AUTH_UNAUTH;
 }
 
-static void send_done(struct request *req, unsigned int status, uint32_t remote_auth)
+/* Returns false when it is to be tried again: memory is short, and the consumer waits for this answer. */
+static bool send_done(struct request *req)
 {
 	struct requests *t = req->table;
-	int r = netlink_done(t->netlink, req->nl.fd, status, remote_auth);
+	int r = -EINTR;
 
-	/* Memory may be short for a moment; the consumer waits for this answer. */
-	for (unsigned int i = 0; (r == -ENOBUFS || r == -ENOMEM || r == -EINTR) && i < 3; i++)
-		r = netlink_done(t->netlink, req->nl.fd, status, remote_auth);
+	for (unsigned int i = 0; (r == -ENOBUFS || r == -ENOMEM || r == -EINTR) && i < 4; i++)
+		r = netlink_done(t->netlink, req->nl.fd, req->status, req->remote_auth);
+	if (r == -ENOBUFS || r == -ENOMEM)
+		return false;
 	if (r < 0)
 		log_error(t->log, "the kernel did not take the answer for %s: %s", req->peer,
 			  strerror(-r));
+	return true;
+}
+
+/* Of what is short and what happens meanwhile: not for each handshake. */
+static void complain(struct requests *t, const char *what)
+{
+	if (t->complained && now(t) - t->complained < COMPLAIN_EVERY)
+		return;
+	t->complained = now(t);
+	log_error(t->log, "%s", what);
+}
+
+static void set_timer(struct request *req, uint64_t usec);
+
+static void forget(struct request *req)
+{
+	struct requests *t = req->table;
+
+	sd_event_source_disable_unref(req->timer);
+	fd_close(req->nl.fd);
+	t->slots[req->id & SLOT_MASK] = NULL;
+	if (t->count-- == t->max)
+		resume(t, 0);
+	if (may_link(req) && --t->n_linked == 0)
+		keyring_drop_links();
+	free(req->delayed);
+	free(req);
+}
+
+/* The answer of what is over, once more. @last: there will be no other try. */
+static void answer_again(struct request *req, bool last)
+{
+	if (send_done(req)) {
+		forget(req);
+	} else if (last) {
+		log_error(req->table->log, "the kernel had no memory for the answer for %s", req->peer);
+		forget(req);
+	} else {
+		set_timer(req, DONE_RETRY);
+	}
 }
 
 /* @pair, which had it, forgets the job. */
@@ -199,14 +249,15 @@ static void complete(struct request *req, const struct hs_result *result)
 {
 	struct requests *t = req->table;
 	struct pair *pair = req->pair;
-	unsigned int status = hs_outcome_errno(result->outcome);
 	struct report report = {
 		.role = req->nl.role, .auth = req->nl.auth, .peer = req->peer,
-		.peername = req->nl.peername, .status = status, .result = result,
-		.psk_identity = req->identity, .key = req->key,
+		.peername = req->nl.peername, .status = hs_outcome_errno(result->outcome),
+		.result = result, .psk_identity = req->identity, .key = req->key,
 	};
 
-	send_done(req, status, remote_auth(req, result));
+	req->status = report.status;
+	req->remote_auth = remote_auth(req, result);
+	req->unanswered = !send_done(req);
 	report.duration_us = now(t) - req->accepted;
 	report_handshake(t->log, &report);
 	if (result->outcome == HS_OK)
@@ -221,15 +272,12 @@ static void complete(struct request *req, const struct hs_result *result)
 	else
 		unlink_waiting(req);
 	request_free_keys(req);
-	sd_event_source_disable_unref(req->timer);
-	fd_close(req->nl.fd);
-	t->slots[req->id & SLOT_MASK] = NULL;
-	if (t->count-- == t->max)
-		resume(t, 0);
-	if (may_link(req) && --t->n_linked == 0)
-		keyring_drop_links();
-	free(req->delayed);
-	free(req);
+	if (!req->unanswered) {
+		forget(req);
+		return;
+	}
+	complain(t, "the kernel has no memory for the answers to its consumers: they are tried again every 20 ms");
+	set_timer(req, DONE_RETRY);
 }
 
 void request_fail(struct request *req, enum hs_outcome outcome, const char *fmt, ...)
@@ -257,7 +305,9 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 	struct pool *pool = req->table->pool;
 	struct pair *pair = req->pair;
 
-	if (req->delayed) {
+	if (req->unanswered) {
+		answer_again(req, false);
+	} else if (req->delayed) {
 		complete_delayed(req);
 	} else if (pair) {
 		request_fail(req, HS_TIMEOUT, "no answer from the worker within %u ms", req->timeout_ms);
@@ -268,11 +318,11 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 	return 0;
 }
 
-static int set_timer(struct request *req, uint64_t usec)
+/* It has been there since before the request was taken: this needs no memory. */
+static void set_timer(struct request *req, uint64_t usec)
 {
-	req->timer = sd_event_source_disable_unref(req->timer);
-	return sd_event_add_time_relative(req->table->event, &req->timer, CLOCK_MONOTONIC, usec, 1,
-					  on_deadline, req);
+	sd_event_source_set_time_relative(req->timer, usec);
+	sd_event_source_set_enabled(req->timer, SD_EVENT_ONESHOT);
 }
 
 static uint32_t choose_timeout(const struct netlink_request *nl)
@@ -317,19 +367,51 @@ static void admit(struct requests *t, struct request *req)
 
 	if (refusal(&req->nl))
 		request_fail(req, HS_UNSUPPORTED, "%s", refusal(&req->nl));
-	else if (set_timer(req, (req->timeout_ms + BACKSTOP_MS) * USEC_PER_MSEC) < 0)
-		request_fail(req, HS_BUSY, "out of memory");
+	else
+		set_timer(req, (req->timeout_ms + BACKSTOP_MS) * USEC_PER_MSEC);
 }
 
-/* Takes one request. Returns netlink_accept()'s errors, or -ENOMEM with nothing taken. */
+static void free_unused(struct request **req)
+{
+	if (*req)
+		sd_event_source_disable_unref((*req)->timer);
+	free(*req);
+}
+
+/*
+ * ACCEPT without a free descriptor uses a request up: the kernel answers it
+ * with EIO. Returns 0 or -ENOMEM.
+ */
+static int check_descriptor(struct requests *t)
+{
+	int fd = fcntl(t->spare_fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	complain(t, "no descriptor is left for another handshake: requests wait in the kernel until there is; raise LimitNOFILE=, or lower max_handshakes");
+	return -ENOMEM;
+}
+
+/*
+ * Takes one request. All that it needs until its answer is there before it is
+ * taken. Returns netlink_accept()'s errors, or -ENOMEM with nothing taken.
+ */
 static int accept_one(struct requests *t)
 {
-	CLEANUP_FREE struct request *req = calloc(1, sizeof(*req));
+	CLEANUP(free_unused) struct request *req = calloc(1, sizeof(*req));
 	int r;
 
-	if (!req)
+	if (!req || sd_event_add_time(t->event, &req->timer, CLOCK_MONOTONIC, 0, 1, on_deadline,
+				      req) < 0) {
+		complain(t, "no memory is left for another handshake: requests wait in the kernel until there is");
 		return -ENOMEM;
-	r = netlink_accept(t->netlink, &req->nl);
+	}
+	sd_event_source_set_enabled(req->timer, SD_EVENT_OFF);
+	r = check_descriptor(t);
+	if (r == 0)
+		r = netlink_accept(t->netlink, &req->nl);
 	if (r < 0)
 		return r;
 	admit(t, TAKE_PTR(req));
@@ -399,8 +481,9 @@ static bool delay(struct request *req, const struct hs_result *result)
 	struct pair *pair;
 
 	req->delayed = malloc(sizeof(*result));
-	if (!req->delayed || set_timer(req, t->delay_done * USEC_PER_SEC) < 0)
+	if (!req->delayed)
 		return false;
+	set_timer(req, t->delay_done * USEC_PER_SEC);
 	*req->delayed = *result;
 	pair = req->pair;
 	req->pair = NULL;
@@ -414,7 +497,7 @@ enum pool_verdict requests_result(struct requests *t, struct pair *pair,
 	struct request *req = request_find(t, result->id);
 
 	/* Answered before, by deadline; or there never was one. */
-	if (!req || req->delayed)
+	if (!req || req->delayed || req->unanswered)
 		return POOL_LATE;
 	/* Another worker's, or success without the key that it takes: a lie. */
 	if (req->pair != pair || (result->outcome == HS_OK && !request_has_keys(req)))
@@ -435,9 +518,11 @@ void requests_pair_died(struct requests *t, struct pair *pair, const char *why)
 void requests_shutdown(struct requests *t)
 {
 	for (unsigned int i = 0; i < REQUESTS_MAX && t->count; i++) {
-		if (t->slots[i] && t->slots[i]->delayed)
+		if (t->slots[i] && t->slots[i]->delayed && !t->slots[i]->unanswered)
 			complete_delayed(t->slots[i]);
-		else if (t->slots[i])
+		else if (t->slots[i] && !t->slots[i]->unanswered)
 			request_fail(t->slots[i], HS_SHUTDOWN, "the daemon stops");
+		if (t->slots[i])
+			answer_again(t->slots[i], true);
 	}
 }
