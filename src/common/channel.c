@@ -49,10 +49,14 @@ int channel_send(int channel, const struct wire_message *msg, int fd)
 	return r;
 }
 
-/* Takes the one descriptor out of @mh; any others, or a cut list, are a violation. */
+/*
+ * Takes the one descriptor out of @mh; any others, or a cut list, are a
+ * violation. A list that is cut though there was room for it, and nothing in
+ * it: this process has no number left for a descriptor.
+ */
 static int take_fd(struct msghdr *mh, int *ret_fd)
 {
-	bool bad = mh->msg_flags & (MSG_CTRUNC | MSG_TRUNC);
+	bool bad = mh->msg_flags & MSG_TRUNC, cut = mh->msg_flags & MSG_CTRUNC;
 	CLEANUP_FD int first = -1;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
@@ -75,10 +79,10 @@ static int take_fd(struct msghdr *mh, int *ret_fd)
 			}
 		}
 	}
-	if (bad)
+	if (bad || (cut && first >= 0))
 		return -EBADMSG;
 	*ret_fd = TAKE_FD(first);
-	return 0;
+	return cut ? -EMFILE : 0;
 }
 
 int channel_recv(int channel, struct wire_message *ret, int *ret_fd)
@@ -95,17 +99,19 @@ int channel_recv(int channel, struct wire_message *ret, int *ret_fd)
 	};
 	CLEANUP_FD int fd = -1;
 	ssize_t len;
-	int r;
+	int r, decoded;
 
 	/* A peer that ended with our messages unread: told once, before its own last ones. */
 	do {
 		len = recvmsg(channel, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (len < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (len < 0)
-		return -errno;
+		return errno == ENOMEM || errno == ENOBUFS ? -EAGAIN : -errno;
 	r = take_fd(&mh, &fd);
-	if (!r)
-		r = len ? wire_decode(buf, len, ret) : -EPIPE;
+	if (!r || r == -EMFILE) {
+		decoded = len ? wire_decode(buf, len, ret) : -EPIPE;
+		r = decoded < 0 ? decoded : r;
+	}
 	explicit_bzero(buf, len);
 	if (r < 0)
 		return r;

@@ -14,6 +14,9 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 
+#define SHORTAGE_RETRY_MS 10
+#define SHORTAGE_TRIES 1000	/* 10 s; whoever waits for more has given up by then */
+
 void child_ignore_signals(void)
 {
 	signal(SIGHUP, SIG_IGN);
@@ -28,9 +31,15 @@ int child_send(int channel, const struct wire_message *msg)
 	struct pollfd p = { .fd = channel, .events = POLLOUT };
 	int r;
 
-	while ((r = channel_send(channel, msg, -1)) == -EAGAIN) {
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
-			return -errno;
+	for (unsigned int i = 0; i < SHORTAGE_TRIES; i++) {
+		while ((r = channel_send(channel, msg, -1)) == -EAGAIN) {
+			if (poll(&p, 1, -1) < 0 && errno != EINTR)
+				return -errno;
+		}
+		if (r != -ENOMEM && r != -ENOBUFS)
+			break;
+		/* Writable or not, the kernel has no memory for it: somebody waits for a result. */
+		poll(NULL, 0, SHORTAGE_RETRY_MS);
 	}
 	return r;
 }

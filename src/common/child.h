@@ -52,7 +52,7 @@ int child_confine(int channel, const struct log *log, enum sandbox_role role);
  */
 void child_ignore_signals(void);
 
-/* channel_send() that waits while the channel is full. */
+/* channel_send() that waits while the channel is full, and up to 10 s while memory is short. */
 int child_send(int channel, const struct wire_message *msg);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "common/channel.h"
 #include "common/cleanup.h"
@@ -303,6 +304,36 @@ static void test_wait(struct fixture *f, gconstpointer unused)
 	g_assert_cmpint(channel_wait(f->ends[1], 0), ==, -ETIMEDOUT);
 }
 
+/* No number is left for the descriptor: the message tells what it was for. */
+static void test_no_room(struct fixture *f, gconstpointer unused)
+{
+	const struct wire_message log = { .type = WIRE_LOG, .text.text = "next" };
+	struct wire_message msg = { .type = WIRE_READY };
+	struct rlimit was, tiny;
+	int fd = -7, r;
+
+	g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &was));
+	tiny = was;
+	tiny.rlim_cur = 3;
+	g_assert_cmpint(channel_send(f->ends[0], &cancel, f->file), ==, 0);
+	g_assert_cmpint(channel_send(f->ends[0], &log, -1), ==, 0);
+	g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &tiny));
+	r = channel_recv(f->ends[1], &msg, &fd);
+	g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &was));
+	g_assert_cmpint(r, ==, -EMFILE);
+	g_assert_cmpint(msg.type, ==, WIRE_CANCEL);
+	g_assert_cmpint((int)msg.cancel, ==, 42);
+	g_assert_cmpint(fd, ==, -7);
+	g_assert_cmpint(channel_recv(f->ends[1], &msg, &fd), ==, 0);
+	g_assert_cmpstr(msg.text.text, ==, "next");
+	/* What does not decode is wrong whether there is room or not. */
+	send_raw(f->ends[0], "x", 1, f->file, 1);
+	g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &tiny));
+	r = channel_recv(f->ends[1], &msg, &fd);
+	g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &was));
+	g_assert_cmpint(r, ==, -EBADMSG);
+}
+
 #define ADD(name, fn) g_test_add("/channel/" name, struct fixture, NULL, set_up, fn, tear_down)
 
 int main(int argc, char **argv)
@@ -322,5 +353,6 @@ int main(int argc, char **argv)
 	ADD("full", test_full);
 	ADD("room-for-files", test_room_for_files);
 	ADD("wait", test_wait);
+	ADD("no-room", test_no_room);
 	return g_test_run();
 }

@@ -4,11 +4,27 @@
 #include <glib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "common/channel.h"
 #include "common/child.h"
 #include "common/cleanup.h"
 #include "fds.h"
+
+static int send_error;		/* of the next send_faults calls */
+static unsigned int send_faults;
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *mh, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *mh, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *mh, int flags)
+{
+	if (send_faults) {
+		send_faults--;
+		errno = send_error;
+		return -1;
+	}
+	return __real_sendmsg(fd, mh, flags);
+}
 
 struct fixture {
 	int monitor, child;	/* the two ends */
@@ -297,6 +313,32 @@ static void test_send_to_the_dead(struct fixture *f, gconstpointer unused)
 	g_assert_true(r == -EPIPE || r == -ECONNRESET);
 }
 
+/* A result is not lost because the kernel has no memory for it now. */
+static void test_send_shortage(struct fixture *f, gconstpointer unused)
+{
+	static const int errors[] = { ENOMEM, ENOBUFS };
+	const struct wire_message sent = { .type = WIRE_CANCEL, .cancel = 42 };
+	struct wire_message msg;
+	int fd;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+		gint64 start = g_get_monotonic_time();
+
+		send_error = errors[i];
+		send_faults = 5;
+		g_assert_cmpint(child_send(f->child, &sent), ==, 0);
+		g_assert_cmpuint(send_faults, ==, 0);
+		/* Not in a busy loop. */
+		g_assert_cmpint(g_get_monotonic_time() - start, >=, 5 * 10000);
+		g_assert_cmpint(channel_recv(f->monitor, &msg, &fd), ==, 0);
+		g_assert_cmpint((int)msg.cancel, ==, 42);
+		g_assert_cmpint(channel_recv(f->monitor, &msg, &fd), ==, -EAGAIN);
+	}
+	send_error = EPIPE;
+	send_faults = 1;
+	g_assert_cmpint(child_send(f->child, &sent), ==, -EPIPE);
+}
+
 #define ADD(name, fn) g_test_add("/child/" name, struct fixture, NULL, set_up, fn, tear_down)
 
 int main(int argc, char **argv)
@@ -314,5 +356,6 @@ int main(int argc, char **argv)
 	ADD("log-sink", test_log_sink);
 	ADD("send/waits", test_send_waits);
 	ADD("send/to-the-dead", test_send_to_the_dead);
+	ADD("send/shortage", test_send_shortage);
 	return g_test_run();
 }

@@ -108,6 +108,18 @@ static int take_key(struct keeper *k, struct wire_key *what, int cert_fd)
 	return child_send(k->monitor, &reply);
 }
 
+/* A key came without its certificate, for which this process has no room. */
+static int refuse_key(struct keeper *k, uint64_t job)
+{
+	struct wire_message reply = {
+		.type = WIRE_REFUSED,
+		.refused = { .job = job, .outcome = HS_BUSY,
+			     .reason = "the keeper has no descriptor left" },
+	};
+
+	return child_send(k->monitor, &reply);
+}
+
 static int take_grant(struct keeper *k, const struct wire_grant *grant)
 {
 	int r = grants_add(&k->grants, grant->job, grant->role);
@@ -130,6 +142,8 @@ static int hear_monitor(struct keeper *k)
 		return r;
 	if (r == 0 && msg.type == WIRE_KEY && fd >= 0)
 		r = take_key(k, &msg.key, fd);
+	else if (r == -EMFILE && msg.type == WIRE_KEY)
+		r = refuse_key(k, msg.key.job);
 	else if (r == 0 && msg.type == WIRE_GRANT && fd < 0)
 		r = take_grant(k, &msg.grant);
 	else if (r == 0 && msg.type == WIRE_CANCEL && fd < 0)

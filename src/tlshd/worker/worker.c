@@ -81,6 +81,23 @@ static int finish(struct worker *w, struct job *job, uint64_t id, const struct h
 	return r < 0 ? r : end_if_drained(w);
 }
 
+/* What the machine does not have now may be there when the consumer tries again. */
+static bool is_shortage(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOSPC ||
+	       error == -ENOBUFS;
+}
+
+/* finish() of what failed with @error on our side. */
+static int give_up(struct worker *w, struct job *job, uint64_t id, int error)
+{
+	struct hs_result result = { .outcome = is_shortage(error) ? HS_BUSY : HS_INTERNAL };
+
+	snprintf(result.reason, sizeof(result.reason), "the worker cannot go on with the handshake: %s",
+		 strerror(-error));
+	return finish(w, job, id, &result);
+}
+
 /* The socket is left alone until the answer is there: its readiness is level-triggered. */
 static int ask_for_keys(struct job *job)
 {
@@ -102,47 +119,64 @@ static void turn_hostile(const struct job *job, const struct hs_result *result)
 #endif
 }
 
+/* Returns a negative errno when this worker cannot go on. */
 static int run(struct job *job)
 {
 	struct hs_result result = { 0 };
+	int r;
 
 	switch (session_step(job->session, &result)) {
 	case SESSION_WANT_READ:
-		return sd_event_source_set_io_events(job->io, EPOLLIN);
+		r = sd_event_source_set_io_events(job->io, EPOLLIN);
+		break;
 	case SESSION_WANT_WRITE:
-		return sd_event_source_set_io_events(job->io, EPOLLOUT);
+		r = sd_event_source_set_io_events(job->io, EPOLLOUT);
+		break;
 	case SESSION_WANT_KEYS:
 		return ask_for_keys(job);
 	case SESSION_ENDED:
+	default:
 		turn_hostile(job, &result);
-		break;
+		return finish(job->worker, job, job->id, &result);
 	}
-	return finish(job->worker, job, job->id, &result);
+	return r < 0 ? give_up(job->worker, job, job->id, r) : 0;
+}
+
+/*
+ * An error of a handler would only switch its source off, and what it was for
+ * would wait for ever: a worker that cannot report ends, and is answered for.
+ */
+static int end_if_failed(struct worker *w, int r)
+{
+	return r < 0 ? sd_event_exit(w->event, EX_IOERR) : 0;
 }
 
 static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 {
-	return run(ctx);
+	struct job *job = ctx;
+	struct worker *w = job->worker;
+
+	return end_if_failed(w, run(job));
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct job *job = ctx;
+	struct worker *w = job->worker;
 	struct hs_result result = { 0 };
 
 	session_timeout(job->session, &result);
-	return finish(job->worker, job, job->id, &result);
+	return end_if_failed(w, finish(w, job, job->id, &result));
 }
 
 static int start_job(struct worker *w, const struct hs_job *what, int fd)
 {
-	struct hs_result result = { .outcome = HS_INTERNAL, .reason = "the worker is out of memory" };
 	struct job *job = calloc(1, sizeof(*job));
 	int r;
 
 	if (!job) {
 		fd_close(fd);
-		return finish(w, NULL, what->id, &result);
+		return give_up(w, NULL, what->id, -ENOMEM);
 	}
 	job->worker = w;
 	job->id = what->id;
@@ -163,12 +197,7 @@ static int start_job(struct worker *w, const struct hs_job *what, int fd)
 		r = sd_event_add_time_relative(w->event, &job->timer, CLOCK_MONOTONIC,
 					       what->timeout_ms * USEC_PER_MSEC, 1,
 					       on_deadline, job);
-	if (r < 0) {
-		snprintf(result.reason, sizeof(result.reason), "the handshake could not be set up: %s",
-			 strerror(-r));
-		return finish(w, job, what->id, &result);
-	}
-	return run(job);
+	return r < 0 ? give_up(w, job, what->id, r) : run(job);
 }
 
 static struct job *find_job(const struct worker *w, uint64_t id)
@@ -212,7 +241,6 @@ static int use_certificate(struct job *job, const char *label, int fd)
 /* The monitor's answer to ask_for_keys(). Its job may have ended meanwhile. */
 static int on_keys(struct worker *w, uint64_t id, const struct wire_message *msg, int fd)
 {
-	struct hs_result result = { .outcome = HS_INTERNAL };
 	struct job *job = find_job(w, id);
 	int r = 0;
 
@@ -227,10 +255,20 @@ static int on_keys(struct worker *w, uint64_t id, const struct wire_message *msg
 		session_refuse(job->session, msg->refused.outcome, msg->refused.reason);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(job->io, SD_EVENT_ON);
-	if (r >= 0)
-		return run(job);
-	snprintf(result.reason, sizeof(result.reason), "the keys cannot be used: %s", strerror(-r));
-	return finish(w, job, id, &result);
+	return r < 0 ? give_up(w, job, id, r) : run(job);
+}
+
+/* What came without its descriptor, for which this process has no room: its job fails, no other. */
+static int on_lost_descriptor(struct worker *w, const struct wire_message *msg)
+{
+	struct job *job;
+
+	if (msg->type == WIRE_JOB)
+		return give_up(w, NULL, msg->job.id, -EMFILE);
+	if (msg->type != WIRE_CERTIFICATE)
+		return -EBADMSG;
+	job = find_job(w, msg->certificate.job);
+	return job ? give_up(w, job, job->id, -EMFILE) : 0;
 }
 
 /* Takes @fd. */
@@ -271,6 +309,8 @@ static int on_monitor(sd_event_source *source, int channel, uint32_t revents, vo
 			break;
 		if (r >= 0)
 			r = handle(w, &msg, fd);
+		else if (r == -EMFILE)
+			r = on_lost_descriptor(w, &msg);
 	}
 	explicit_bzero(&msg, sizeof(msg));	/* it may have been a key */
 	if (r < 0 && r != -EAGAIN)
