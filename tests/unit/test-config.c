@@ -3,9 +3,11 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -344,6 +346,62 @@ static void assert_load_fails(struct fixture *f, int error, const char *word)
 	g_assert_nonnull(strstr(reason, word));
 }
 
+/* In a process of its own, which may get no more than @extra bytes. Returns its status. */
+static int load_with(const char *path, const struct log *log, unsigned long extra)
+{
+	pid_t pid = fork();
+	int status;
+
+	g_assert_cmpint(pid, >=, 0);
+	if (!pid) {
+		struct rlimit limit = { 0, RLIM_INFINITY };
+		struct config *config = NULL;
+		unsigned long pages = 0;
+		int r;
+
+		setrlimit(RLIMIT_CORE, &limit);
+		if (fscanf(fopen("/proc/self/statm", "re"), "%lu", &pages) != 1)
+			_exit(3);
+		limit.rlim_cur = pages * (unsigned long)sysconf(_SC_PAGESIZE);
+		setrlimit(RLIMIT_AS, &limit);
+		/* What is left in the heap is another's. */
+		for (size_t size = 4096; size >= 16; size /= 4) {
+			while (malloc(size))
+				;
+		}
+		limit.rlim_cur += extra;
+		setrlimit(RLIMIT_AS, &limit);
+		r = config_load(&config, path, log, reason, sizeof(reason));
+		_exit(r == 0 ? 0 : r == -ENOMEM && strstr(reason, "memory") ? 1 : 2);
+	}
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	return status;
+}
+
+/* GLib would end the process: with however little memory, there is an answer. */
+static void test_no_memory(struct fixture *f, gconstpointer unused)
+{
+	const struct log nowhere = { LOG_DEBUG, NULL, NULL };
+	g_autoptr(GString) text = g_string_new("[authenticate]\nkeyrings = ");
+	unsigned int n[2] = { 0 };
+
+	for (unsigned int i = 0; i < 1500; i++)
+		g_string_append(text, "a1;");
+	g_string_append(text, "\n" CLIENT "x509.truststore = /tmp/store\n");
+	g_assert_true(g_file_set_contents(f->path, text->str, -1, NULL));
+	g_assert_no_errno(chmod(f->path, 0600));
+	for (unsigned long extra = 0; extra < 80; extra++) {
+		int status = load_with(f->path, &nowhere, extra << 15);
+
+		g_assert_true(WIFEXITED(status));
+		g_assert_cmpint(WEXITSTATUS(status), <=, 1);
+		n[WEXITSTATUS(status)]++;
+	}
+	g_test_message("loaded %u times, refused for want of memory %u times", n[0], n[1]);
+	g_assert_cmpuint(n[0], >, 0);
+	g_assert_cmpuint(n[1], >, 0);
+}
+
 static void test_load_errors(struct fixture *f, gconstpointer unused)
 {
 	g_autofree char *mib = g_strnfill((1 << 20) + 1, '\n');
@@ -509,6 +567,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/urls", test_urls);
 	ADD("load", test_load);
 	ADD("load/errors", test_load_errors);
+	ADD("load/no-memory", test_no_memory);
 	ADD("load/default-locations", test_default_locations);
 	g_test_add_func("/config/installed", test_installed);
 	return g_test_run();

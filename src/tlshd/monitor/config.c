@@ -15,6 +15,7 @@
 #include "tlshd/monitor/config.h"
 
 #include <glib.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,9 @@
 #define WARNINGS_MAX 20		/* for one file, so that a wrong one does not fill the log */
 #define SHOWN 256		/* bytes of a name or value in a message */
 #define CPUS_MAX 8		/* workers by default, however many CPUs there are */
+#define RESERVE_BLOCK (50u << 10)	/* bytes; larger ones malloc gives back to the kernel at once */
+#define RESERVE_BLOCKS 8
+#define RESERVE_KEPT (1 << 20)		/* bytes free at the end of the heap that malloc may keep */
 #define LINE_GROUP "line"	/* GKeyFile wants a group above every key */
 
 struct parser {
@@ -451,14 +455,45 @@ static ssize_t read_all(int fd, char *buf, size_t size)
 	return (ssize_t)len;
 }
 
+/*
+ * GLib ends the process when it gets no memory, and the monitor with it all
+ * handshakes. So what it may need is asked for before: once it has been given
+ * back, malloc has it at hand, and nobody else in this one thread takes it. It
+ * must be written to, for only then the kernel has given it, too.
+ *
+ * The longest list in one line takes 250 KiB, in small pieces.
+ */
+static bool reserve(void)
+{
+	char *block[RESERVE_BLOCKS];
+	unsigned int n;
+
+#ifdef __GLIBC__
+	mallopt(M_TRIM_THRESHOLD, RESERVE_KEPT);
+#endif
+	for (n = 0; n < RESERVE_BLOCKS; n++) {
+		block[n] = malloc(RESERVE_BLOCK);
+		if (!block[n])
+			break;
+		explicit_bzero(block[n], RESERVE_BLOCK);
+	}
+	for (unsigned int i = 0; i < n; i++)
+		free(block[i]);
+	return n == RESERVE_BLOCKS;
+}
+
 static int load_file(struct config **ret, const char *path, const struct log *log,
 		     char *reason, size_t reason_size)
 {
-	g_autofree char *text = g_malloc(FILE_MAX + 1);
+	CLEANUP_FREE char *text = malloc(FILE_MAX + 1);
 	CLEANUP_FD int fd = -1;
 	char shown[SHOWN];
 	ssize_t len;
 
+	if (!text || !reserve()) {
+		snprintf(reason, reason_size, "no memory to read the configuration");
+		return -ENOMEM;
+	}
 	fd = file_open(path, FILE_PUBLIC, reason, reason_size);
 	if (fd < 0)
 		return fd;
@@ -495,6 +530,10 @@ int config_load(struct config **ret, const char *path, const struct log *log,
 	}
 	if (is_there(second))
 		return load_file(ret, second, log, reason, reason_size);
+	if (!reserve()) {
+		snprintf(reason, reason_size, "no memory for a configuration");
+		return -ENOMEM;
+	}
 	log_notice(log, "neither %s nor %s is there: everything has its default", first, second);
 	*ret = config_new(NULL);
 	return 0;
