@@ -11,6 +11,7 @@
 #include "common/child.h"
 #include "common/cleanup.h"
 #include "common/demote.h"
+#include "common/event-loop.h"
 #include "common/secret.h"
 #include "common/text.h"
 #include "tlshd/keeper/grants.h"
@@ -272,7 +273,7 @@ static int serve(struct keeper *k)
 	if (r >= 0)
 		r = child_report_start(k->monitor, NULL);
 	if (r >= 0)
-		r = sd_event_loop(k->event);
+		r = event_loop(k->event);
 	sd_event_unref(k->event);
 	return r < 0 ? EX_IOERR : r;
 }

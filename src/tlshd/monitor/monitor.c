@@ -16,6 +16,7 @@
 
 #include "build-config.h"
 #include "common/cleanup.h"
+#include "common/event-loop.h"
 #include "common/ktls.h"
 #include "common/secret.h"
 #include "tlshd/monitor/config.h"
@@ -29,6 +30,7 @@
 
 #define USEC_PER_SEC UINT64_C(1000000)
 #define STOP_LIMIT (5 * USEC_PER_SEC)	/* for handshakes under way when we are to stop */
+#define REJOIN_AFTER (1 * USEC_PER_SEC)	/* a failure to join the kernel's group */
 #define EXTEND_EVERY (20 * USEC_PER_SEC)
 #define ALL_CIPHERS ((1u << KTLS_N_CIPHERS) - 1)
 #define NO_KTLS \
@@ -51,7 +53,8 @@ struct monitor {
 	bool joined;			/* in the multicast group */
 	bool serving;			/* READY=1 was sent */
 	bool stopping;
-	sd_event_source *extend, *post, *stop_limit;
+	bool rejoining;			/* it failed, was said, and is tried again */
+	sd_event_source *extend, *post, *stop_limit, *rejoin;
 };
 
 static int fatal(struct monitor *m, int status)
@@ -110,9 +113,15 @@ static int join(struct monitor *m)
 	int r = netlink_join(m->netlink, &joined);
 
 	if (r < 0) {
-		log_error(m->log, "cannot join the kernel's handshake group: %s", strerror(-r));
+		log_msg(m->log, m->rejoining ? LOG_DEBUG : LOG_ERR,
+			"cannot join the kernel's handshake group: %s; trying again each second",
+			strerror(-r));
+		m->rejoining = true;
+		sd_event_source_set_time_relative(m->rejoin, REJOIN_AFTER);
+		sd_event_source_set_enabled(m->rejoin, SD_EVENT_ONESHOT);
 		return had || m->options->wait ? EX_OK : EX_OSERR;
 	}
+	m->rejoining = false;
 	m->joined = joined == NETLINK_JOINED;
 	/* It came while we waited: what the start could not do, load the kernel's TLS, is due now. */
 	if (m->joined && m->extend && probe_ciphers(&ciphers) == 0 && !ciphers)
@@ -132,6 +141,14 @@ static int join(struct monitor *m)
 	explain_no_family(m, LOG_NOTICE, "waiting for it, as --wait asks");
 	r = sd_event_add_time_relative(m->event, &m->extend, CLOCK_MONOTONIC, 0, 0, on_extend, m);
 	return r < 0 ? EX_OSERR : EX_OK;
+}
+
+/* The news that the family is there come once: what was short then must not keep us out for good. */
+static int on_rejoin(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	join(ctx);
+	serve(ctx);
+	return 0;
 }
 
 static int on_netlink(sd_event_source *source, int fd, uint32_t revents, void *ctx)
@@ -368,6 +385,10 @@ static int setup_kernel(struct monitor *m, const struct config *config, uint32_t
 	if (r >= 0)
 		netlink_set_debug(config->netlink_debug);
 	if (r >= 0)
+		r = sd_event_add_time(m->event, &m->rejoin, CLOCK_MONOTONIC, 0, 0, on_rejoin, m);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(m->rejoin, SD_EVENT_OFF);
+	if (r >= 0)
 		r = sd_event_add_io(m->event, &source, netlink_fd(m->netlink), EPOLLIN,
 				    on_netlink, m);
 	if (r < 0) {
@@ -516,6 +537,7 @@ static void teardown(struct monitor *m)
 	reload_free(m->reload);
 	sd_event_source_disable_unref(m->extend);
 	sd_event_source_disable_unref(m->post);
+	sd_event_source_disable_unref(m->rejoin);
 	sd_event_source_disable_unref(m->stop_limit);
 	sd_event_unref(m->event);
 }
@@ -527,7 +549,7 @@ int monitor_run(const struct monitor_options *options, struct log *log)
 	int status = setup(&m);
 
 	if (status == EX_OK)
-		status = sd_event_loop(m.event);
+		status = event_loop(m.event);
 	if (status < 0) {
 		log_error(log, "the event loop failed: %s", strerror(-status));
 		status = EX_OSERR;

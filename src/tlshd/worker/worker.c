@@ -20,6 +20,7 @@
 #include "common/child.h"
 #include "common/cleanup.h"
 #include "common/demote.h"
+#include "common/event-loop.h"
 #include "common/secret.h"
 #include "common/text.h"
 #include "tlshd/worker/hostile.h"
@@ -402,7 +403,7 @@ static int serve(struct worker *w)
 	if (r >= 0)
 		r = child_send(w->monitor, &ready);
 	if (r >= 0)
-		r = sd_event_loop(w->event);
+		r = event_loop(w->event);
 	while (w->jobs)
 		job_free(w->jobs);
 	sd_event_unref(w->event);
