@@ -40,6 +40,7 @@
 #define NO_MEMORY_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after an allocation failed */
 #define DONE_RETRY (20 * USEC_PER_MSEC)	/* the next DONE after the kernel had no memory for it */
 #define COMPLAIN_EVERY (60 * USEC_PER_SEC)	/* of a shortage */
+#define DESCRIPTORS_NEEDED 3	/* a socket, a list of keys while it is read, a certificate */
 #define FAULTS_MAX 64	/* of ACCEPT in a row; the kernel queues no more than 50 requests */
 
 /*
@@ -380,16 +381,20 @@ static void free_unused(struct request **req)
 
 /*
  * ACCEPT without a free descriptor uses a request up: the kernel answers it
- * with EIO. Returns 0 or -ENOMEM.
+ * with EIO. And keys that cannot be looked for would seem not to be there.
+ * Returns 0 or -ENOMEM.
  */
 static int check_descriptor(struct requests *t)
 {
-	int fd = fcntl(t->spare_fd, F_DUPFD_CLOEXEC, 0);
+	int fd[DESCRIPTORS_NEEDED];
+	unsigned int n = 0;
 
-	if (fd >= 0) {
-		close(fd);
+	while (n < DESCRIPTORS_NEEDED && (fd[n] = fcntl(t->spare_fd, F_DUPFD_CLOEXEC, 0)) >= 0)
+		n++;
+	for (unsigned int i = 0; i < n; i++)
+		close(fd[i]);
+	if (n == DESCRIPTORS_NEEDED)
 		return 0;
-	}
 	complain(t, "no descriptor is left for another handshake: requests wait in the kernel until there is; raise LimitNOFILE=, or lower max_handshakes");
 	return -ENOMEM;
 }
