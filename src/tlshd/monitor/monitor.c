@@ -30,7 +30,7 @@
 
 #define USEC_PER_SEC UINT64_C(1000000)
 #define STOP_LIMIT (5 * USEC_PER_SEC)	/* for handshakes under way when we are to stop */
-#define REJOIN_AFTER (1 * USEC_PER_SEC)	/* a failure to join the kernel's group */
+#define REJOIN_AFTER (1 * USEC_PER_SEC)	/* a failure to join the kernel's group, or its end */
 #define EXTEND_EVERY (20 * USEC_PER_SEC)
 #define ALL_CIPHERS ((1u << KTLS_N_CIPHERS) - 1)
 #define NO_KTLS \
@@ -104,6 +104,12 @@ static int on_extend(sd_event_source *source, uint64_t usec, void *ctx)
 	return 0;
 }
 
+static void rejoin_later(struct monitor *m)
+{
+	sd_event_source_set_time_relative(m->rejoin, REJOIN_AFTER);
+	sd_event_source_set_enabled(m->rejoin, SD_EVENT_ONESHOT);
+}
+
 /* Returns an exit status, EX_OK to go on. */
 static int join(struct monitor *m)
 {
@@ -117,12 +123,14 @@ static int join(struct monitor *m)
 			"cannot join the kernel's handshake group: %s; trying again each second",
 			strerror(-r));
 		m->rejoining = true;
-		sd_event_source_set_time_relative(m->rejoin, REJOIN_AFTER);
-		sd_event_source_set_enabled(m->rejoin, SD_EVENT_ONESHOT);
+		rejoin_later(m);
 		return had || m->options->wait ? EX_OK : EX_OSERR;
 	}
 	m->rejoining = false;
 	m->joined = joined == NETLINK_JOINED;
+	/* The library says "not there" also when it had no memory to read the answer. */
+	if (m->serving && !m->joined)
+		rejoin_later(m);
 	/* It came while we waited: what the start could not do, load the kernel's TLS, is due now. */
 	if (m->joined && m->extend && probe_ciphers(&ciphers) == 0 && !ciphers)
 		log_error(m->log, NO_KTLS);
