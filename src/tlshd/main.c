@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "build-config.h"
+#include "common/cleanup.h"
 #include "common/demote.h"
 #include "tlshd/keeper/keeper.h"
 #include "tlshd/monitor/monitor.h"
@@ -49,6 +50,17 @@ static void log_sink_by_hand(void *ctx, int priority, const char *text,
 		log_sink_stderr(ctx, priority, text, fields, n_fields);
 }
 
+/* Where memory is short, the kernel ends one of these, which is replaced, not the monitor. */
+static void end_before_others(void)
+{
+	static const char points[] = "500";	/* of 1000, proc(5) */
+	CLEANUP_FD int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	/* Without it the choice may be another one: no reason not to serve. */
+	if (fd < 0 || write(fd, points, strlen(points)) < 0)
+		return;
+}
+
 /* "--role=worker UID GID", as the monitor's spawn_child() writes it. */
 static int child(int argc, char **argv)
 {
@@ -60,6 +72,7 @@ static int child(int argc, char **argv)
 		fprintf(stderr, "tlshd: --role is for tlshd's own use\n");
 		return EX_USAGE;
 	}
+	end_before_others();
 	uid = strtoul(argv[2], NULL, 10);
 	gid = strtoul(argv[3], NULL, 10);
 	if (!strcmp(argv[1], "--role=worker"))
