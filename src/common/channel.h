@@ -23,8 +23,9 @@ int channel_send(int channel, const struct wire_message *msg, int fd);
  * is set to the descriptor that came with it, the caller's, or -1;
  * close-on-exec. Returns 0; -EAGAIN when there is none, or no memory to take it
  * now; -EPIPE at the end of the stream; -EMFILE when the message is in @ret and
- * this process had no room for its descriptor, which is lost; -EBADMSG for a message that does not decode or carries more than
- * one descriptor (which are closed); another negative errno.
+ * this process had no room for its descriptor, which is lost; -EBADMSG for a
+ * message that does not decode or carries more than one descriptor (which are
+ * closed); another negative errno.
  */
 int channel_recv(int channel, struct wire_message *ret, int *ret_fd);
 

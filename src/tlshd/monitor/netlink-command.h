@@ -41,7 +41,8 @@ int netlink_compose(struct nl_msg *msg, int family, uint8_t cmd, uint8_t version
  * waits for nothing. Returns 0; -EAGAIN when there is none; -EMSGSIZE for one
  * that is too long; another negative errno of recv(2).
  */
-int netlink_receive(struct nl_sock *sk, void (*handler)(struct nlmsghdr *hdr, void *ctx), void *ctx);
+int netlink_receive(struct nl_sock *sk, void (*handler)(struct nlmsghdr *hdr, void *ctx),
+		    void *ctx);
 
 /*
  * Sends @msg, which stays the caller's, and reads until its answer is

@@ -41,7 +41,8 @@ struct dump {
 int netlink_send_done(struct nl_sock *sk, struct nl_msg *msg, int family, int fd,
 		      unsigned int status, uint32_t remote_auth)
 {
-	int r = netlink_compose(msg, family, HANDSHAKE_CMD_DONE, HANDSHAKE_FAMILY_VERSION, NLM_F_ACK);
+	int r = netlink_compose(msg, family, HANDSHAKE_CMD_DONE, HANDSHAKE_FAMILY_VERSION,
+				NLM_F_ACK);
 
 	if (r < 0)
 		return r;

@@ -178,10 +178,10 @@ enum netlink_events netlink_events(struct netlink *nl)
 	do {
 		r = netlink_receive(nl->events, on_event, &h);
 	} while (r == 0);
-	/* Lost may be a request's, and a family's, too: that would not be announced again. */
+	/* Lost may be a request's; and the family's, if that is waited for: it is announced once. */
 	if (r != -EAGAIN) {
 		log_debug(nl->log, "netlink: notifications lost: %s", strerror(-r));
-		h.events |= NETLINK_READY | NETLINK_FAMILY;
+		h.events |= NETLINK_READY | (nl->family < 0 ? NETLINK_FAMILY : 0);
 	}
 	return h.events;
 }
@@ -308,10 +308,12 @@ int netlink_accept(struct netlink *nl, struct netlink_request *ret)
 
 	if (nl->family < 0)
 		return -EAGAIN;	/* no family: no request of it either */
-	r = netlink_compose(nl->msg, nl->family, HANDSHAKE_CMD_ACCEPT, HANDSHAKE_FAMILY_VERSION, 0);
+	r = netlink_compose(nl->msg, nl->family, HANDSHAKE_CMD_ACCEPT, HANDSHAKE_FAMILY_VERSION,
+			    0);
 	if (r < 0)
 		return r;
-	if (nla_put_u32(nl->msg, HANDSHAKE_A_ACCEPT_HANDLER_CLASS, HANDSHAKE_HANDLER_CLASS_TLSHD) < 0)
+	if (nla_put_u32(nl->msg, HANDSHAKE_A_ACCEPT_HANDLER_CLASS,
+			HANDSHAKE_HANDLER_CLASS_TLSHD) < 0)
 		return -ENOMEM;
 	r = netlink_command(nl->commands, nl->msg, on_accept, &req);
 	if (r < 0)
@@ -359,7 +361,8 @@ int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remot
 	if (nl->policy.remote_auth == NETLINK_REFUSED) {
 		refused = -EOPNOTSUPP;
 	} else {
-		refused = netlink_send_done(nl->commands, nl->msg, nl->family, fd, status, remote_auth);
+		refused = netlink_send_done(nl->commands, nl->msg, nl->family, fd, status,
+					    remote_auth);
 		if (!may_be_attributes(refused))
 			return refused;
 	}

@@ -65,7 +65,7 @@ enum netlink_events {
 /* Becomes readable when netlink_events() has something to tell. Stays ours. */
 int netlink_fd(const struct netlink *nl);
 
-/* Reads all that is queued. Never fails: whatever cannot be read counts as lost (both of them). */
+/* Reads all that is queued. Never fails: what cannot be read counts as lost (both, before a join). */
 enum netlink_events netlink_events(struct netlink *nl);
 
 /*
