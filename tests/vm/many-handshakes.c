@@ -35,7 +35,7 @@ struct run {
 	int32_t		psk, bad_psk, keyring;
 	long		pairs;
 	bool		deaths;
-	atomic_long	next, succeeded, refused, faults, retries, again;
+	atomic_long	next, succeeded, refused, faults, retries, again, unanswered;
 	atomic_long	longest_us;	/* of those that are made again */
 };
 
@@ -142,6 +142,8 @@ static bool judge(struct run *run, const struct end ends[2], bool bad)
 		    !ends[0].hs.stray && !ends[1].hs.stray;
 
 	atomic_fetch_add(&run->retries, ends[0].hs.retries + ends[1].hs.retries);
+	if (!once)
+		atomic_fetch_add(&run->unanswered, 1);
 	if (once && bad && ends[0].hs.status && ends[1].hs.status) {
 		atomic_fetch_add(&run->refused, 1);
 	} else if (once && !bad && is_good(ends, run)) {
@@ -237,8 +239,9 @@ int main(int argc, char **argv)
 		pthread_join(threads[i], NULL);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	printf("pairs=%ld succeeded=%ld refused=%ld faults=%ld retries=%ld again=%ld longest_ms=%ld "
-	       "ms=%ld\n", run.pairs, run.succeeded, run.refused, run.faults, run.retries, run.again,
-	       run.longest_us / 1000,
-	       (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000);
+	       "ms=%ld unanswered=%ld\n", run.pairs, run.succeeded, run.refused, run.faults,
+	       run.retries, run.again, run.longest_us / 1000,
+	       (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000,
+	       run.unanswered);
 	return run.faults ? 1 : 0;
 }
