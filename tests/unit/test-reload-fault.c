@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
+#include "leave-memory.h"
 #include "reload-world.h"
 
 /* --- faults --- */
@@ -160,6 +162,68 @@ static void test_passing_fault(struct world *w, gconstpointer at_once)
 	g_assert_cmpuint(w->n_begun, <=, 10);
 }
 
+/* --- no memory --- */
+
+enum end { WENT_ON, SAID, HUNG, N_ENDS };
+
+static void sink_without_memory(void *ctx, int priority, const char *text,
+				const struct log_field *fields, size_t n_fields)
+{
+	if (!strstr(text, KEPT))
+		return;
+	*(enum end *)ctx = strstr(text, "cannot start the workers") ? WENT_ON :
+			   strstr(text, "memory") ? SAID : HUNG;
+}
+
+/* In a process of its own: a reload with no more than @extra bytes, and the stop. Returns its status. */
+static int reload_with(struct world *w, unsigned long extra)
+{
+	pid_t pid = fork();
+	enum end end = N_ENDS;
+	int status;
+
+	g_assert_cmpint(pid, >=, 0);
+	if (!pid) {
+		if (sd_event_new(&w->event) < 0)
+			_exit(N_ENDS);
+		read_first(w);
+		WAIT(w, is_in_force(w, "1") && reload_config(w->reload));
+		w->log.sink = sink_without_memory;
+		w->log.ctx = &end;
+		/* So that the trial needs no memory for the test. */
+		w->begin_error = -EAGAIN;
+		leave_memory(extra);
+		reload_ask(w->reload);
+		for (unsigned int i = 0; i < 1000 && end == N_ENDS; i++)
+			sd_event_run(w->event, 10000);
+		reload_stop(w->reload);
+		_exit((int)end);
+	}
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	return status;
+}
+
+/* GLib would end the process: with however little memory, it goes on. */
+static void test_no_memory(struct world *w, gconstpointer unused)
+{
+	unsigned int n[HUNG] = { 0 };
+
+#ifdef __SANITIZE_ADDRESS__
+	g_test_skip("AddressSanitizer needs memory of its own");
+	return;
+#endif
+	for (unsigned long extra = 0; extra < 80; extra++) {
+		int status = reload_with(w, extra << 15);
+
+		g_assert_true(WIFEXITED(status));
+		g_assert_cmpint(WEXITSTATUS(status), <, HUNG);
+		n[WEXITSTATUS(status)]++;
+	}
+	g_test_message("went on %u times, said that memory is short %u times", n[WENT_ON], n[SAID]);
+	g_assert_cmpuint(n[WENT_ON], >, 0);
+	g_assert_cmpuint(n[SAID], >, 0);
+}
+
 /* --- anything --- */
 
 static const char *const operations[] = {
@@ -275,6 +339,7 @@ int main(int argc, char **argv)
 	ADD("passing-fault", test_passing_fault);
 	g_test_add("/reload/passing-fault-at-once", struct world, "", set_up, test_passing_fault,
 		   tear_down);
+	ADD("no-memory", test_no_memory);
 	ADD("random", test_random);
 	return g_test_run();
 }

@@ -15,7 +15,6 @@
 #include "tlshd/monitor/config.h"
 
 #include <glib.h>
-#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,15 +25,13 @@
 #include "common/text.h"
 #include "common/wire.h"
 #include "tlshd/monitor/config-table.h"
+#include "tlshd/monitor/reserve.h"
 
 #define FILE_MAX (1u << 20)	/* bytes of a configuration file */
 #define LINE_MAX_BYTES 8192
 #define WARNINGS_MAX 20		/* for one file, so that a wrong one does not fill the log */
 #define SHOWN 256		/* bytes of a name or value in a message */
 #define CPUS_MAX 8		/* workers by default, however many CPUs there are */
-#define RESERVE_BLOCK (50u << 10)	/* bytes; larger ones malloc gives back to the kernel at once */
-#define RESERVE_BLOCKS 8
-#define RESERVE_KEPT (1 << 20)		/* bytes free at the end of the heap that malloc may keep */
 #define LINE_GROUP "line"	/* GKeyFile wants a group above every key */
 
 struct parser {
@@ -455,33 +452,6 @@ static ssize_t read_all(int fd, char *buf, size_t size)
 	return (ssize_t)len;
 }
 
-/*
- * GLib ends the process when it gets no memory, and the monitor with it all
- * handshakes. So what it may need is asked for before: once it has been given
- * back, malloc has it at hand, and nobody else in this one thread takes it. It
- * must be written to, for only then the kernel has given it, too.
- *
- * The longest list in one line takes 250 KiB, in small pieces.
- */
-static bool reserve(void)
-{
-	char *block[RESERVE_BLOCKS];
-	unsigned int n;
-
-#ifdef __GLIBC__
-	mallopt(M_TRIM_THRESHOLD, RESERVE_KEPT);
-#endif
-	for (n = 0; n < RESERVE_BLOCKS; n++) {
-		block[n] = malloc(RESERVE_BLOCK);
-		if (!block[n])
-			break;
-		explicit_bzero(block[n], RESERVE_BLOCK);
-	}
-	for (unsigned int i = 0; i < n; i++)
-		free(block[i]);
-	return n == RESERVE_BLOCKS;
-}
-
 static int load_file(struct config **ret, const char *path, const struct log *log,
 		     char *reason, size_t reason_size)
 {
@@ -490,7 +460,7 @@ static int load_file(struct config **ret, const char *path, const struct log *lo
 	char shown[SHOWN];
 	ssize_t len;
 
-	if (!text || !reserve()) {
+	if (!text || !reserve_memory()) {
 		snprintf(reason, reason_size, "no memory to read the configuration");
 		return -ENOMEM;
 	}
@@ -530,7 +500,7 @@ int config_load(struct config **ret, const char *path, const struct log *log,
 	}
 	if (is_there(second))
 		return load_file(ret, second, log, reason, reason_size);
-	if (!reserve()) {
+	if (!reserve_memory()) {
 		snprintf(reason, reason_size, "no memory for a configuration");
 		return -ENOMEM;
 	}

@@ -7,6 +7,9 @@
  *
  * What a fault is about may be half of a change, so it is looked at again when
  * its time is over, and said then.
+ *
+ * GLib, here and in watch.c, gets memory that was asked for before; what is
+ * done at other times does without.
  */
 #include "tlshd/monitor/reload.h"
 
@@ -18,10 +21,13 @@
 #include <time.h>
 
 #include "build-config.h"
+#include "common/text.h"
+#include "tlshd/monitor/reserve.h"
 #include "tlshd/monitor/watch.h"
 
 #define RETRY_MIN UINT64_C(1000000)	/* us; after a fault that is not the files' */
 #define RETRY_MAX UINT64_C(60000000)
+#define NO_MEMORY "no memory to read the configuration"
 
 /* A configuration and what was read of its files. */
 struct set {
@@ -49,7 +55,7 @@ struct reload {
 	bool asked, again;	/* a look is due: by somebody, or at all */
 	bool waits;		/* it is, when there is room */
 
-	char *fault;		/* why the files are not in force; NULL: they are */
+	char fault[LOG_TEXT_MAX];	/* why the files are not in force; "": they are */
 	bool said;		/* it has been */
 	bool passing;		/* the fault is not the files' */
 	uint64_t since;		/* there is a fault, or the last one was said, CLOCK_MONOTONIC, us */
@@ -158,7 +164,8 @@ static void watch_done(struct reload *r, bool wanted)
 	const char *hint = "";
 	int error;
 
-	if (!wanted)
+	/* Without memory some are watched still: no more than a look for nothing. */
+	if (!wanted && reserve_memory())
 		watch_begin(r->watch);
 	error = watch_end(r->watch);
 	if (error && error != r->watch_error) {
@@ -182,8 +189,13 @@ static int read_set(struct reload *r, struct set *ret, GArray *remarks, char *re
 	watch_config(r);
 	result = config_load(&ret->config, r->path, &log, reason, size);
 	named = result < 0 ? r->in_force.config : ret->config;
-	if (named)
+	/* What was at hand may be in the configuration now. */
+	if (named && reserve_memory()) {
 		watch_files(r, named);
+	} else if (named && result >= 0) {
+		snprintf(reason, size, NO_MEMORY);
+		result = -ENOMEM;
+	}
 	if (result >= 0)
 		result = material_open(&ret->material, ret->config, reason, size);
 	watch_done(r, r->may_watch && named && named->watch);
@@ -226,13 +238,10 @@ static void set_fault(struct reload *r, bool asked, bool passing, bool news, con
 	uint64_t now = now_of(r);
 
 	/* Another one after one that was said may be half of its mending. */
-	if (!r->fault || r->said)
+	if (!r->fault[0] || r->said)
 		r->since = now;
-	if (!r->fault || news || strcmp(r->fault, reason) != 0) {
-		char *fault = g_strdup(reason);
-
-		g_free(r->fault);
-		r->fault = fault;
+	if (!r->fault[0] || news || strcmp(r->fault, reason) != 0) {
+		text_copy(r->fault, sizeof(r->fault), reason);
 		r->said = false;
 		r->due = MIN(now + RELOAD_GRACE, r->since + RELOAD_GRACE_LONGEST);
 	}
@@ -244,7 +253,7 @@ static void set_fault(struct reload *r, bool asked, bool passing, bool news, con
 
 static void clear_fault(struct reload *r)
 {
-	g_clear_pointer(&r->fault, g_free);
+	r->fault[0] = '\0';
 	set_clear(&r->bad);
 	r->said = r->passing = false;
 	r->retry = 0;
@@ -304,13 +313,18 @@ static void try_set(struct reload *r, struct set *set, bool asked, const GArray 
 
 static void look(struct reload *r)
 {
-	g_autoptr(GArray) remarks = remarks_new();
+	g_autoptr(GArray) remarks = NULL;
 	bool asked = r->asked;
 	char reason[LOG_TEXT_MAX];
 	struct set set = { 0 };
 	int error;
 
 	r->asked = r->again = false;
+	if (!reserve_memory()) {
+		set_fault(r, asked, true, false, NO_MEMORY);
+		return;
+	}
+	remarks = remarks_new();
 	error = read_set(r, &set, remarks, reason, sizeof(reason));
 	if (error < 0) {
 		if (asked)
@@ -428,6 +442,9 @@ void reload_stop(struct reload *r)
 	r->stopped = true;
 	sd_event_source_set_enabled(r->soon, SD_EVENT_OFF);
 	sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
+	/* What is watched still does no harm: nobody looks any more. */
+	if (!reserve_memory())
+		return;
 	watch_begin(r->watch);
 	watch_end(r->watch);
 }
@@ -485,6 +502,5 @@ void reload_free(struct reload *r)
 	sd_event_source_disable_unref(r->timer);
 	sd_event_unref(r->event);
 	g_free(r->path);
-	g_free(r->fault);
 	g_free(r);
 }

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef TLSHD_MONITOR_RESERVE_H
+#define TLSHD_MONITOR_RESERVE_H
+
+#include <stdbool.h>
+
+/*
+ * Sees to it that malloc has 400 KiB at hand, in pieces of up to 50 KiB, for
+ * what GLib is about to do: that ends the process when it gets no memory, and
+ * the monitor with it all handshakes. They are this thread's until it
+ * allocates something else. Returns false when they are not to be had.
+ */
+bool reserve_memory(void);
+
+#endif
