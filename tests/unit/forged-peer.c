@@ -264,9 +264,8 @@ GByteArray *fp_certificate_verify(const struct forged_peer *p, gnutls_x509_privk
 	return m;
 }
 
-/* RFC 8446 7.1 */
-static void expand(const uint8_t secret[FP_HASH], const char *label, const void *context,
-		   size_t context_len, uint8_t *out, size_t len)
+void fp_expand(const uint8_t secret[FP_HASH], const char *label, const void *context,
+	       size_t context_len, uint8_t *out, size_t len)
 {
 	gnutls_datum_t key = { (void *)(uintptr_t)secret, FP_HASH }, info;
 	GByteArray *l = g_byte_array_new();
@@ -288,7 +287,7 @@ GByteArray *fp_finished(const struct forged_peer *p)
 	GByteArray *m = fp_message(FP_FINISHED);
 	uint8_t key[FP_HASH], hash[FP_HASH], mac[FP_HASH];
 
-	expand(p->mine.secret, "finished", NULL, 0, key, sizeof(key));
+	fp_expand(p->mine.secret, "finished", NULL, 0, key, sizeof(key));
 	transcript_hash(p, hash);
 	check(gnutls_hmac_fast(GNUTLS_MAC_SHA256, key, sizeof(key), hash, sizeof(hash), mac), "MAC");
 	fp_put(m, mac, sizeof(mac));
@@ -298,32 +297,68 @@ GByteArray *fp_finished(const struct forged_peer *p)
 
 static void set_keys(struct forged_keys *k)
 {
-	expand(k->secret, "key", NULL, 0, k->key, sizeof(k->key));
-	expand(k->secret, "iv", NULL, 0, k->iv, sizeof(k->iv));
+	fp_expand(k->secret, "key", NULL, 0, k->key, sizeof(k->key));
+	fp_expand(k->secret, "iv", NULL, 0, k->iv, sizeof(k->iv));
 	k->seq = 0;
 	k->on = true;
 }
 
-void forged_derive(struct forged_peer *p, const uint8_t their_share[32])
+void fp_early_secret(const struct forged_peer *p, uint8_t early[FP_HASH])
 {
-	uint8_t zero[FP_HASH] = { 0 }, empty[FP_HASH], early[FP_HASH], derived[FP_HASH];
-	uint8_t shared[32], secret[FP_HASH], hash[FP_HASH];
-	gnutls_datum_t none = { zero, sizeof(zero) }, salt = { derived, sizeof(derived) };
-	gnutls_datum_t ikm = { shared, sizeof(shared) }, no_salt = { zero, 0 };
-	bool client = p->role == HS_CLIENT;
+	uint8_t zero[FP_HASH] = { 0 };
+	gnutls_datum_t ikm = { zero, sizeof(zero) }, no_salt = { zero, 0 };
 
-	curve25519_mul(shared, p->private_key, their_share);
+	if (p->psk_len > 0)
+		ikm = (gnutls_datum_t){ (void *)(uintptr_t)p->psk, (unsigned int)p->psk_len };
+	check(gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &ikm, &no_salt, early), "extract");
+}
+
+/* One step down the schedule of RFC 8446 7.1. */
+static void next_secret(const uint8_t secret[FP_HASH], const uint8_t input[FP_HASH],
+			uint8_t ret[FP_HASH])
+{
+	uint8_t empty[FP_HASH], derived[FP_HASH];
+	gnutls_datum_t salt = { derived, sizeof(derived) };
+	gnutls_datum_t ikm = { (void *)(uintptr_t)input, FP_HASH };
+
 	check(gnutls_hash_fast(GNUTLS_DIG_SHA256, "", 0, empty), "hash");
-	check(gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &none, &no_salt, early), "extract");
-	expand(early, "derived", empty, sizeof(empty), derived, sizeof(derived));
-	check(gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &ikm, &salt, secret), "extract");
+	fp_expand(secret, "derived", empty, sizeof(empty), derived, sizeof(derived));
+	check(gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &ikm, &salt, ret), "extract");
+}
+
+/* Of the transcript as it is. */
+static void set_traffic_keys(struct forged_peer *p, const uint8_t secret[FP_HASH],
+			     const char *of_client, const char *of_server)
+{
+	bool client = p->role == HS_CLIENT;
+	uint8_t hash[FP_HASH];
+
 	transcript_hash(p, hash);
-	expand(secret, "c hs traffic", hash, sizeof(hash),
-	       client ? p->mine.secret : p->theirs.secret, FP_HASH);
-	expand(secret, "s hs traffic", hash, sizeof(hash),
-	       client ? p->theirs.secret : p->mine.secret, FP_HASH);
+	fp_expand(secret, client ? of_client : of_server, hash, sizeof(hash), p->mine.secret,
+		  FP_HASH);
+	fp_expand(secret, client ? of_server : of_client, hash, sizeof(hash), p->theirs.secret,
+		  FP_HASH);
 	set_keys(&p->mine);
 	set_keys(&p->theirs);
+}
+
+void forged_derive(struct forged_peer *p, const uint8_t their_share[32])
+{
+	uint8_t shared[32], early[FP_HASH];
+
+	fp_early_secret(p, early);
+	curve25519_mul(shared, p->private_key, their_share);
+	next_secret(early, shared, p->secret);
+	set_traffic_keys(p, p->secret, "c hs traffic", "s hs traffic");
+}
+
+void forged_application_keys(struct forged_peer *p)
+{
+	static const uint8_t zero[FP_HASH];
+	uint8_t master[FP_HASH];
+
+	next_secret(p->secret, zero, master);
+	set_traffic_keys(p, master, "c ap traffic", "s ap traffic");
 }
 
 bool forged_raw(struct forged_peer *p, const void *bytes, size_t len)

@@ -37,6 +37,9 @@ struct forged_peer {
 	int fd;			/* borrowed; made non-blocking by nobody */
 	enum hs_role role;	/* what it plays */
 	uint8_t private_key[32];
+	const uint8_t *psk;	/* borrowed; mixed into the keys when psk_len is not 0 */
+	size_t psk_len;
+	uint8_t secret[FP_HASH];	/* of the handshake, RFC 8446 7.1 */
 	GByteArray *transcript;	/* the messages so far, headers included */
 	GByteArray *in;		/* records that are not complete yet */
 	GByteArray *messages;	/* handshake messages received that are not looked at yet */
@@ -75,6 +78,11 @@ GByteArray *fp_certificate_verify(const struct forged_peer *p, gnutls_x509_privk
 				  unsigned int scheme, size_t size);
 GByteArray *fp_finished(const struct forged_peer *p);
 
+/* RFC 8446 7.1: HKDF-Expand-Label, and the Early Secret. */
+void fp_expand(const uint8_t secret[FP_HASH], const char *label, const void *context,
+	       size_t context_len, uint8_t *out, size_t len);
+void fp_early_secret(const struct forged_peer *p, uint8_t early[FP_HASH]);
+
 /* One record as it is, whatever the keys. Returns false when the socket takes no more. */
 bool forged_raw(struct forged_peer *p, const void *bytes, size_t len);
 /* Records of @type with @bytes in them, encrypted once the keys are there. */
@@ -85,6 +93,8 @@ bool forged_message(struct forged_peer *p, GByteArray *message);
 void forged_receive(struct forged_peer *p);
 /* Derives the keys; the client does by itself when it receives the ServerHello. */
 void forged_derive(struct forged_peer *p, const uint8_t their_share[32]);
+/* Goes on with the keys of the data: the transcript ends with the server's Finished. */
+void forged_application_keys(struct forged_peer *p);
 /* Both hellos: after that everything is encrypted. A server's: the ClientHello has been received. */
 void forged_answer_hello(struct forged_peer *p);
 

@@ -145,8 +145,8 @@ unsigned int hostile_der(const char *pem, gnutls_datum_t *der, unsigned int max)
 	return n;
 }
 
-void hostile_authenticate(struct hostile *h, const char *pem, gnutls_x509_privkey_t key,
-			  unsigned int scheme, size_t size)
+void hostile_certify(struct hostile *h, const char *pem, gnutls_x509_privkey_t key,
+		     unsigned int scheme, size_t size)
 {
 	gnutls_datum_t der[CHAIN_LIMIT];
 	unsigned int n = hostile_der(pem, der, G_N_ELEMENTS(der));
@@ -155,7 +155,13 @@ void hostile_authenticate(struct hostile *h, const char *pem, gnutls_x509_privke
 		forged_message(&h->peer, fp_certificate_request());
 	forged_message(&h->peer, fp_certificate(der, n, NULL));
 	forged_message(&h->peer, fp_certificate_verify(&h->peer, key, scheme, size));
-	forged_message(&h->peer, fp_finished(&h->peer));
 	while (n > 0)
 		gnutls_free(der[--n].data);
+}
+
+void hostile_authenticate(struct hostile *h, const char *pem, gnutls_x509_privkey_t key,
+			  unsigned int scheme, size_t size)
+{
+	hostile_certify(h, pem, key, scheme, size);
+	forged_message(&h->peer, fp_finished(&h->peer));
 }

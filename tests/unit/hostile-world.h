@@ -31,9 +31,12 @@ bool hostile_settle(struct hostile *h);
 /* Both hellos; as client, up to the server's Finished; as server, EncryptedExtensions as well. */
 void hostile_greet(struct hostile *h);
 /*
- * Certificate with what @pem holds, CertificateVerify by @key, or nonsense of @size bytes called
- * @scheme when it is NULL, and Finished, in one go.
+ * Certificate with what @pem holds and CertificateVerify by @key, or nonsense of @size bytes
+ * called @scheme when it is NULL.
  */
+void hostile_certify(struct hostile *h, const char *pem, gnutls_x509_privkey_t key,
+		     unsigned int scheme, size_t size);
+/* The same and Finished, in one go. */
 void hostile_authenticate(struct hostile *h, const char *pem, gnutls_x509_privkey_t key,
 			  unsigned int scheme, size_t size);
 

@@ -240,6 +240,22 @@ static void check_chain(struct session *s)
 			     s->job.role == HS_CLIENT ? &s->want : NULL, s->matched, &s->verdict);
 }
 
+/*
+ * Behind these the keys change, so they end a record (RFC 8446 5.1). The library would take what
+ * follows a hello as if it were encrypted; what follows Finished nobody would ever read.
+ */
+static void check_record_end(struct session *s, unsigned int type)
+{
+	if (type != GNUTLS_HANDSHAKE_CLIENT_HELLO && type != GNUTLS_HANDSHAKE_SERVER_HELLO &&
+	    type != GNUTLS_HANDSHAKE_FINISHED)
+		return;
+	if (gnutls_record_check_pending(s->tls) > 0)
+		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
+			    "the %s broke the protocol: more came in the record of its %s, behind "
+			    "which the keys change", session_peer_word(s),
+			    gnutls_handshake_description_get_name(type));
+}
+
 /* Called before a message is processed (incoming) or sent. */
 static int on_message(gnutls_session_t tls, unsigned int type, unsigned int when,
 		      unsigned int incoming, const gnutls_datum_t *msg)
@@ -251,6 +267,8 @@ static int on_message(gnutls_session_t tls, unsigned int type, unsigned int when
 			    "a message of the handshake is broken");
 	if (incoming && type == GNUTLS_HANDSHAKE_CERTIFICATE_PKT)
 		s->certificate_came = true;
+	if (incoming)
+		check_record_end(s, type);
 	read_extensions(s, type, incoming, msg);
 	psk_on_message(s, type, incoming);
 	/* The chain is known, and no signature by its keys was looked at yet. */
