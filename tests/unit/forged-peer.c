@@ -16,6 +16,12 @@
 #define EXT_SHARES 51
 #define TAG 16
 
+const uint8_t fp_retry_random[32] = {
+	0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8,
+	0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8,
+	0x33, 0x9c,
+};
+
 static void check(int r, const char *what)
 {
 	if (r < 0)
@@ -91,7 +97,7 @@ GByteArray *fp_message(unsigned int type)
 	return m;
 }
 
-static void put_share(GByteArray *m, const struct forged_peer *p)
+void fp_put_share(GByteArray *m, const struct forged_peer *p)
 {
 	uint8_t share[32];
 	unsigned int at;
@@ -142,7 +148,7 @@ GByteArray *fp_client_hello(const struct forged_peer *p, const GByteArray *more)
 	fp_number(m, 2, EXT_SHARES);
 	at = fp_begin(m, 2);
 	inner = fp_begin(m, 2);
-	put_share(m, p);
+	fp_put_share(m, p);
 	fp_end(m, 2, inner);
 	fp_end(m, 2, at);
 	if (more)
@@ -167,7 +173,7 @@ GByteArray *fp_server_hello(const struct forged_peer *p, const GByteArray *more)
 	fp_put(m, "\0\x2b\0\x02\x03\x04", 6);
 	fp_number(m, 2, EXT_SHARES);
 	at = fp_begin(m, 2);
-	put_share(m, p);
+	fp_put_share(m, p);
 	fp_end(m, 2, at);
 	if (more)
 		fp_put(m, more->data, more->len);
@@ -458,7 +464,8 @@ static void on_message(struct forged_peer *p, const uint8_t *m, size_t len)
 	if (m[0] == FP_CLIENT_HELLO) {
 		p->hello = g_byte_array_new();
 		fp_put(p->hello, m, len);
-	} else if (m[0] == FP_SERVER_HELLO && p->role == HS_CLIENT) {
+	} else if (m[0] == FP_SERVER_HELLO && p->role == HS_CLIENT &&
+		   memcmp(m + 6, fp_retry_random, sizeof(fp_retry_random)) != 0) {
 		forged_derive(p, find_share(m, len));
 	}
 }

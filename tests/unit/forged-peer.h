@@ -24,6 +24,9 @@ enum {
 	FP_COMPRESSED_CERTIFICATE = 25,
 };
 
+/* RFC 8446 4.1.3: the random of a ServerHello that is a HelloRetryRequest. */
+extern const uint8_t fp_retry_random[32];
+
 #define FP_HASH 32
 #define FP_RECORD_MAX 16384
 
@@ -64,6 +67,8 @@ void fp_end(GByteArray *out, unsigned int width, unsigned int at);
 
 /* A message begins with type and length; the length is written by fp_end(m, 3, 1). */
 GByteArray *fp_message(unsigned int type);
+/* A share for X25519, RFC 8446 4.2.8. */
+void fp_put_share(GByteArray *m, const struct forged_peer *p);
 /* A ClientHello that is welcome, with @more (may be NULL) as extensions behind its own. */
 GByteArray *fp_client_hello(const struct forged_peer *p, const GByteArray *more);
 /* An answer to the hello received; fp_* below as server need the keys it leads to. */

@@ -278,7 +278,7 @@ static const struct attack attacks[] = {
 	{ "warnings-client", warnings, CLIENT, false, HS_PROTOCOL, "more than 4 warnings", 10 },
 	{ "ccs-server", ccs, SERVER, false, HS_PROTOCOL, "more than 512 records", 10 },
 	{ "ccs-client", ccs, CLIENT, false, HS_PROTOCOL, "unexpected TLS packet", 10 },
-	{ "fat-suites", fat_suites, SERVER, false, HS_NO_COMMON, "no cipher that is allowed here", 40 },
+	{ "fat-suites", fat_suites, SERVER, false, HS_PROTOCOL, "at most 32768 are read", 50 },
 	{ "repeated-extension", repeated_extension, SERVER, false, HS_NO_COMMON, "does not offer TLS 1.3", 70 },
 	{ "burst", burst, BOTH, false, HS_PROTOCOL, "more than 262144 bytes without an end", 10 },
 	{ "drip", drip, BOTH, false, HS_PROTOCOL, "more than 512 records without an end", 10 },

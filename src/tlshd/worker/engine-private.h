@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What engine.c, certs.c, credentials.c, psk.c, trust.c, count-names.c, verify.c, transcript.c,
- * session.c, handover.c and failure.c share: the implementation of session.h
+ * messages.c, session.c, handover.c and failure.c share: the implementation of session.h
  * by TLS 1.3 and GnuTLS. Nobody else includes it.
  */
 #ifndef TLSHD_WORKER_ENGINE_PRIVATE_H
@@ -174,6 +174,17 @@ int credentials_new(gnutls_certificate_credentials_t *ret);
 int credentials_add(gnutls_certificate_credentials_t credentials, struct identity *identity,
 		    const struct engine_file *file, char *reason, size_t reason_size);
 
+/* messages.c */
+
+/*
+ * A message before it is processed (@incoming) or sent: sets the verdict on what no honest peer
+ * sends.
+ */
+void message_check(struct session *session, unsigned int type, bool incoming,
+		   const gnutls_datum_t *msg);
+/* Is this ServerHello, its header not included, a HelloRetryRequest (RFC 8446 4.1.3)? */
+bool message_is_retry(const uint8_t *hello, size_t len);
+
 /* session.c */
 
 /* Where a session is with the keys that it has to ask for. */
@@ -216,6 +227,10 @@ struct session {
 	bool offers_psk_ke_only;	/* without (EC)DHE: not for us */
 	unsigned int record_limit;	/* bytes of plaintext the peer takes */
 	unsigned int offered_limit;	/* the same, by a client that has no answer yet */
+	bool early_data;		/* the client says that it sends some (0-RTT) */
+	unsigned int share_sent;	/* client: the group of our key share */
+	unsigned int retry_suite;	/* of a HelloRetryRequest that came, 0: none */
+	unsigned int retry_group;	/* ... of the key share it asks for, 0: for none */
 	bool certificate_came;		/* the peer's message, perhaps empty */
 	unsigned int warnings;
 	unsigned int records;		/* that have begun */

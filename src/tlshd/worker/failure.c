@@ -199,6 +199,16 @@ static bool is_out_of_turn(const struct session *s, int code)
 		code == GNUTLS_E_INTERNAL_ERROR);
 }
 
+/*
+ * Records for which nobody here has a key, behind a ClientHello that announced them: the library
+ * takes at most 0 bytes of those.
+ */
+static bool is_early_data(const struct session *s, int code)
+{
+	return s->job.role == HS_SERVER && s->early_data &&
+	       (code == GNUTLS_E_UNEXPECTED_PACKET || code == GNUTLS_E_DECRYPTION_FAILED);
+}
+
 /* The library's code as an outcome; the alert is the library's choice. */
 static void translate(struct session *s, int code)
 {
@@ -277,6 +287,10 @@ void session_fail(struct session *s, int code)
 		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
 			    "the %s broke the protocol: another message came where its certificate "
 			    "was due", session_peer_word(s));
+		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
+	} else if (is_early_data(s, code)) {
+		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
+			    "the client sent early data (0-RTT), which is not agreed with anybody here");
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
 	} else if (!looks_like_tls(s)) {
 		refuse_stranger(s);

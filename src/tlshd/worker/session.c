@@ -30,7 +30,8 @@
 #define WARNINGS_MAX 4
 #define EXT_MAX_FRAGMENT_LENGTH 1	/* RFC 6066 4 */
 #define EXT_RECORD_SIZE_LIMIT 28	/* RFC 8449 */
-#define EXT_SUPPORTED_VERSIONS 43	/* RFC 8446 */
+#define EXT_EARLY_DATA 42	/* RFC 8446 */
+#define EXT_SUPPORTED_VERSIONS 43
 
 void session_sign_failed(struct session *s, int error)
 {
@@ -176,6 +177,8 @@ static int on_extension(void *ctx, unsigned int id, const unsigned char *data,
 	psk_on_extension(s, id, data, size);
 	if (id == EXT_SUPPORTED_VERSIONS)
 		s->offers_tls13 = has_tls13(data, size);
+	if (id == EXT_EARLY_DATA)
+		s->early_data = true;
 	if (id != EXT_RECORD_SIZE_LIMIT || size != 2)
 		return 0;
 	value = (unsigned int)data[0] << 8 | data[1];
@@ -240,36 +243,21 @@ static void check_chain(struct session *s)
 			     s->job.role == HS_CLIENT ? &s->want : NULL, s->matched, &s->verdict);
 }
 
-/*
- * Behind these the keys change, so they end a record (RFC 8446 5.1). The library would take what
- * follows a hello as if it were encrypted; what follows Finished nobody would ever read.
- */
-static void check_record_end(struct session *s, unsigned int type)
-{
-	if (type != GNUTLS_HANDSHAKE_CLIENT_HELLO && type != GNUTLS_HANDSHAKE_SERVER_HELLO &&
-	    type != GNUTLS_HANDSHAKE_FINISHED)
-		return;
-	if (gnutls_record_check_pending(s->tls) > 0)
-		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
-			    "the %s broke the protocol: more came in the record of its %s, behind "
-			    "which the keys change", session_peer_word(s),
-			    gnutls_handshake_description_get_name(type));
-}
-
 /* Called before a message is processed (incoming) or sent. */
 static int on_message(gnutls_session_t tls, unsigned int type, unsigned int when,
 		      unsigned int incoming, const gnutls_datum_t *msg)
 {
 	struct session *s = gnutls_session_get_ptr(tls);
 
+	message_check(s, type, incoming, msg);
 	if (s->transcript && transcript_add(s->transcript, type, msg->data, msg->size) < 0)
 		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_DECODE_ERROR,
 			    "a message of the handshake is broken");
 	if (incoming && type == GNUTLS_HANDSHAKE_CERTIFICATE_PKT)
 		s->certificate_came = true;
-	if (incoming)
-		check_record_end(s, type);
-	read_extensions(s, type, incoming, msg);
+	/* What has been refused is not looked at: the size may be why. */
+	if (s->verdict.outcome == HS_OK)
+		read_extensions(s, type, incoming, msg);
 	psk_on_message(s, type, incoming);
 	/* The chain is known, and no signature by its keys was looked at yet. */
 	if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && incoming && s->verdict.outcome == HS_OK)

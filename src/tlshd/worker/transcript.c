@@ -19,15 +19,7 @@
 
 #define MESSAGE_HASH 254	/* RFC 8446 4.4.1 */
 #define SUITE_AES_256_GCM_SHA384 0x1302
-#define HELLO_RANDOM 2		/* offset in ServerHello, RFC 8446 4.1.3 */
-#define HELLO_SESSION_ID 34
-
-/* RFC 8446 4.1.3: SHA-256 of "HelloRetryRequest", the random of a ServerHello that is one. */
-static const uint8_t retry_random[32] = {
-	0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8,
-	0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8,
-	0x33, 0x9c,
-};
+#define HELLO_SESSION_ID 34	/* offset in ServerHello, RFC 8446 4.1.3 */
 
 struct transcript {
 	gnutls_hash_hd_t sha256;	/* NULL once it is known not to be needed, as the other */
@@ -127,7 +119,7 @@ int transcript_add(struct transcript *t, unsigned int type, const void *body, si
 		r = choose_hash(t, hello, len);
 		if (r < 0)
 			return r;
-		if (memcmp(hello + HELLO_RANDOM, retry_random, sizeof(retry_random)) == 0) {
+		if (message_is_retry(hello, len)) {
 			r = start_again(t);
 			if (r < 0)
 				return r;
