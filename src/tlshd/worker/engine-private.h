@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What engine.c, certs.c, credentials.c, psk.c, trust.c, count-names.c, verify.c, transcript.c,
- * messages.c, session.c, handover.c and failure.c share: the implementation of session.h
+ * What engine.c, certs.c, credentials.c, psk.c, trust.c, serials.c, count-names.c, verify.c,
+ * transcript.c, messages.c, session.c, handover.c and failure.c share: the implementation of session.h
  * by TLS 1.3 and GnuTLS. Nobody else includes it.
  */
 #ifndef TLSHD_WORKER_ENGINE_PRIVATE_H
@@ -62,6 +62,22 @@ gnutls_datum_t cert_datum(const struct engine_file *file);
 
 /* Of a certificate in DER; more than NAMES_MAX when it cannot be told. */
 unsigned int count_names(const gnutls_datum_t *der);
+
+/* serials.c: numbers of certificates */
+
+struct serials;
+
+struct serials *serials_new(void);
+void serials_free(struct serials *serials);
+/* @len: at most 255 bytes, big-endian. */
+void serials_add(struct serials *serials, const uint8_t *serial, size_t len);
+/* Once all of them have been added. */
+void serials_sort(struct serials *serials);
+/* Into memory that has become free since: what is behind it can be given back. */
+void serials_move(struct serials *serials);
+unsigned int serials_count(const struct serials *serials);
+/* After serials_sort(). Zeros in front do not matter. */
+bool serials_contain(const struct serials *serials, const uint8_t *serial, size_t len);
 
 /* trust.c: the certificates we believe, and the lists of those we do not. */
 

@@ -6,7 +6,7 @@
  * at nextUpdate, so that a list which an attacker keeps from being renewed is
  * good for ever; with GNUTLS_TL_VERIFY_CRL it drops a list it does not like and
  * goes on without one; and it searches linearly (1.2 ms for each handshake with
- * 10,000 entries). Here a list is a hash table of serials. It counts for
+ * 10,000 entries). Here a list is a sorted table of serials. It counts for
  * the certificates of the issuer it names. Its signature is checked against the
  * trust store when it is loaded; a list by an intermediate authority, which we know
  * only from a peer's chain, when it is first needed. A list that is out of
@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,8 +30,8 @@
 #define VERIFY_FLAGS GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM)
 
 struct crl {
-	gnutls_x509_crl_t crl;
-	GHashTable *serials;	/* GBytes */
+	gnutls_x509_crl_t crl;	/* NULL: not needed any more */
+	struct serials *serials;
 	gnutls_datum_t issuer;	/* DER */
 	time_t this_update, next_update;	/* next_update -1: none given */
 	bool anchored;		/* signed by a certificate of the trust store */
@@ -137,16 +138,6 @@ static int load_system(struct trust *t, gnutls_x509_trust_list_t *system, const 
 	return 0;
 }
 
-/* A serial without leading zeros, so that two encodings of a number are one. */
-static GBytes *serial_key(const uint8_t *serial, size_t len)
-{
-	while (len > 1 && serial[0] == 0) {
-		serial++;
-		len--;
-	}
-	return g_bytes_new(serial, len);
-}
-
 static int index_serials(struct crl *crl)
 {
 	gnutls_x509_crl_iter_t iter = NULL;
@@ -155,16 +146,16 @@ static int index_serials(struct crl *crl)
 	size_t len;
 	int r;
 
-	crl->serials = g_hash_table_new_full(g_bytes_hash, g_bytes_equal,
-					     (GDestroyNotify)g_bytes_unref, NULL);
+	crl->serials = serials_new();
 	for (;;) {
 		len = sizeof(serial);
 		r = gnutls_x509_crl_iter_crt_serial(crl->crl, &iter, serial, &len, &when);
 		if (r < 0)
 			break;
-		g_hash_table_add(crl->serials, serial_key(serial, len));
+		serials_add(crl->serials, serial, len);
 	}
 	gnutls_x509_crl_iter_deinit(iter);
+	serials_sort(crl->serials);
 	return r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE ? 0 : -EBADMSG;
 }
 
@@ -261,7 +252,7 @@ static int load_crl(struct trust *t, struct crl *crl, const char *label, const s
 		return -EKEYREJECTED;
 	}
 	log_debug(log, "%s: %u certificates of \"%s\" revoked", label,
-		  g_hash_table_size(crl->serials), issuer);
+		  serials_count(crl->serials), issuer);
 	/* Names are compared byte by byte: a list whose issuer is written otherwise counts for nobody. */
 	if (!crl->anchored)
 		log_warn(log, "%s: the issuer of the list, \"%s\", is not in %s: the list counts only "
@@ -332,6 +323,21 @@ static int check_crl_dates(const struct trust *t, int64_t in_use, const struct l
 	return 0;
 }
 
+/* A list whose signer is known is not looked at again. */
+static void drop_parsed(struct trust *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->n_crls; i++) {
+		if (!t->crls[i].anchored)
+			continue;
+		gnutls_x509_crl_deinit(t->crls[i].crl);
+		t->crls[i].crl = NULL;
+		serials_move(t->crls[i].serials);
+	}
+	malloc_trim(0);
+}
+
 static int load_crls(struct trust *t, const struct engine_file *file, int64_t in_use,
 		     const struct log *log, char *reason, size_t reason_size)
 {
@@ -360,7 +366,10 @@ static int load_crls(struct trust *t, const struct engine_file *file, int64_t in
 		if (r < 0)
 			return r;
 	}
-	return check_crl_dates(t, in_use, log, reason, reason_size);
+	r = check_crl_dates(t, in_use, log, reason, reason_size);
+	if (r == 0)
+		drop_parsed(t);
+	return r;
 }
 
 int trust_new(struct trust **ret, const struct engine_role *config,
@@ -392,9 +401,9 @@ void trust_free(struct trust *t)
 	if (!t)
 		return;
 	for (i = 0; i < t->n_crls; i++) {
-		gnutls_x509_crl_deinit(t->crls[i].crl);
-		if (t->crls[i].serials)
-			g_hash_table_unref(t->crls[i].serials);
+		if (t->crls[i].crl)
+			gnutls_x509_crl_deinit(t->crls[i].crl);
+		serials_free(t->crls[i].serials);
 		gnutls_free(t->crls[i].issuer.data);
 	}
 	g_free(t->crls);
@@ -434,20 +443,20 @@ static bool signature_ok(struct crl *crl, gnutls_x509_crt_t issuer)
 	return true;
 }
 
-static bool is_listed(const struct crl *crl, gnutls_x509_crt_t cert)
+static void check_listed(const struct trust *t, const struct crl *crl, gnutls_x509_crt_t cert,
+			 const char *who, struct verdict *v)
 {
 	uint8_t serial[SERIAL_MAX];
 	size_t len = sizeof(serial);
-	GBytes *key;
-	bool listed;
 
-	/* A serial longer than RFC 5280 4.1.2.2 allows six times over: refused. */
+	/* RFC 5280 4.1.2.2 allows 20 bytes. */
 	if (gnutls_x509_crt_get_serial(cert, serial, &len) < 0)
-		return true;
-	key = serial_key(serial, len);
-	listed = g_hash_table_contains(crl->serials, key);
-	g_bytes_unref(key);
-	return listed;
+		verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+			    "%s has a serial number of more than %d bytes, which no list of revoked "
+			    "certificates can have", who, SERIAL_MAX);
+	else if (serials_contain(crl->serials, serial, len))
+		verdict_set(v, HS_CERT_REVOKED, GNUTLS_A_CERTIFICATE_REVOKED,
+			    "%s is revoked according to %s", who, t->crl_label);
 }
 
 /* Sets @v when the list is of another time. */
@@ -493,9 +502,7 @@ void trust_check_revocation(struct trust *t, gnutls_x509_crt_t cert, gnutls_x509
 				    who, t->crl_label);
 			continue;
 		}
-		if (is_listed(crl, cert))
-			verdict_set(v, HS_CERT_REVOKED, GNUTLS_A_CERTIFICATE_REVOKED,
-				    "%s is revoked according to %s", who, t->crl_label);
+		check_listed(t, crl, cert, who, v);
 		check_dates(t, crl, now, who, &dates);
 		if (dates.outcome == HS_OK)
 			current = true;
