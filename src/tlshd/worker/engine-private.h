@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What engine.c, certs.c, credentials.c, psk.c, trust.c, serials.c, count-names.c, verify.c,
- * transcript.c, messages.c, session.c, handover.c and failure.c share: the implementation of session.h
- * by TLS 1.3 and GnuTLS. Nobody else includes it.
+ * What engine.c, certs.c, credentials.c, psk.c, trust.c, serials.c, count-names.c, chain.c,
+ * verify.c, transcript.c, messages.c, session.c, handover.c and failure.c share: the
+ * implementation of session.h by TLS 1.3 and GnuTLS. Nobody else includes it.
  */
 #ifndef TLSHD_WORKER_ENGINE_PRIVATE_H
 #define TLSHD_WORKER_ENGINE_PRIVATE_H
@@ -60,7 +60,10 @@ gnutls_datum_t cert_datum(const struct engine_file *file);
 
 #define NAMES_MAX 500	/* subject alternative names in all certificates of a peer together */
 
-/* Of a certificate in DER; more than NAMES_MAX when it cannot be told. */
+/*
+ * Of a certificate in DER, and of its authority; those of directories count by their length. More
+ * than NAMES_MAX when it cannot be told.
+ */
 unsigned int count_names(const gnutls_datum_t *der);
 
 /* serials.c: numbers of certificates */
@@ -107,7 +110,7 @@ void trust_check_revocation(struct trust *trust, gnutls_x509_crt_t cert,
 			    gnutls_x509_crt_t issuer, time_t now, const char *who,
 			    struct verdict *v);
 
-/* verify.c: a peer's certificates. */
+/* chain.c: a peer's certificates, read. */
 
 struct chain {
 	gnutls_x509_crt_t cert[CHAIN_MAX];	/* leaf first */
@@ -121,6 +124,8 @@ struct chain {
 void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n,
 		  enum hs_role peer, struct verdict *v);
 void chain_clear(struct chain *chain);
+
+/* verify.c */
 
 /*
  * Verifies @chain, of a peer that is @peer. @want: the name it must have; NULL:

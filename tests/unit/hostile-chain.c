@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "hostile-chain.h"
+
+#include "forge-der.h"
+
+void chain_add(struct pki_cert *cert, const struct pki_cert *issuer, const char *oid,
+	       const GByteArray *value, bool critical)
+{
+	gnutls_datum_t pem;
+
+	g_assert_cmpint(gnutls_x509_crt_set_extension_by_oid(cert->crt, oid, value->data,
+							     value->len, critical), ==, 0);
+	g_assert_cmpint(gnutls_x509_crt_sign2(cert->crt, issuer->crt, issuer->key,
+					      GNUTLS_DIG_SHA256, 0), ==, 0);
+	/* The library might not read it again. */
+	g_assert_cmpint(gnutls_x509_crt_export2(cert->crt, GNUTLS_X509_FMT_PEM, &pem), ==, 0);
+	g_free(cert->pem);
+	cert->pem = g_strndup((char *)pem.data, pem.size);
+	gnutls_free(pem.data);
+}
+
+GByteArray *chain_names(uint8_t tag, const void *content, size_t len, unsigned int count)
+{
+	GByteArray *list = g_byte_array_new();
+
+	while (count-- > 0)
+		der_put(list, tag, content, len);
+	return der_wrap(DER_SEQUENCE, list);
+}
+
+static void check_line(const char *text)
+{
+	for (const char *c = text; *c; c++)
+		g_assert_cmpint((unsigned char)*c, >=, ' ');
+	g_assert_true(g_utf8_validate(text, -1, NULL));
+	g_assert_null(strstr(text, "\xe2\x80\xae"));	/* turns the text around */
+	g_assert_null(strchr(text, 0x7f));
+}
+
+void chain_meet(const char *name, enum hs_role ours, const char *chain,
+		gnutls_x509_privkey_t key, unsigned int scheme, const struct expected *expected,
+		gint64 usual, double limit)
+{
+	const struct hs_result *result;
+	struct hostile h;
+
+	hostile_open(&h, ours, NULL);
+	hostile_greet(&h);
+	hostile_authenticate(&h, chain, key, scheme, 0);
+	g_assert_true(hostile_settle(&h));
+	result = &h.pair.result[ours];
+	g_test_message("%s: %s: %s: %s", name, hs_role_name(ours), hs_outcome_name(result->outcome),
+		       result->reason);
+	assert_outcome(&h.pair, ours, expected->outcome);
+	assert_reason(&h.pair, ours, expected->reason);
+	check_line(result->reason);
+	check_line(result->subject);
+	check_line(result->matched);
+	g_assert_cmpint(result->peer_verified, ==, expected->outcome == HS_OK);
+	if (expected->outcome != HS_OK)
+		assert_no_keys(&h.pair, ours);
+	hostile_at_most(name, h.spent, usual, limit);
+	hostile_close(&h);
+}
+
+void chain_present(const char *name, const struct pki_cert *leaf, const struct pki_cert *mid,
+		   const struct pki_cert *top, const struct expected expected[HS_N_ROLES],
+		   const gint64 usual[HS_N_ROLES], double limit)
+{
+	g_autofree char *chain = pki_chain(leaf, mid, mid ? top : NULL, NULL);
+
+	for (unsigned int ours = 0; ours < HS_N_ROLES; ours++)
+		chain_meet(name, ours, chain, leaf->key, 0x0403, &expected[ours], usual[ours], limit);
+}
