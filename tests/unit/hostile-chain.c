@@ -70,5 +70,6 @@ void chain_present(const char *name, const struct pki_cert *leaf, const struct p
 	g_autofree char *chain = pki_chain(leaf, mid, mid ? top : NULL, NULL);
 
 	for (unsigned int ours = 0; ours < HS_N_ROLES; ours++)
-		chain_meet(name, ours, chain, leaf->key, 0x0403, &expected[ours], usual[ours], limit);
+		chain_meet(name, ours, chain, leaf->key, 0x0403, &expected[ours], usual[ours],
+			   limit);
 }

@@ -92,7 +92,8 @@ static void test_names(void)
 
 		chain_add(leaf, ca, SAN, value, false);
 		present(cases[i].name, leaf, NULL,
-			cases[i].count > 500 || cases[i].unreadable ? HS_CERT_INVALID : HS_CERT_NAME,
+			cases[i].count > 500 || cases[i].unreadable ? HS_CERT_INVALID
+								    : HS_CERT_NAME,
 			cases[i].count > 500 ? "more than 500 names" :
 			cases[i].unreadable ? "certificate 1 of the " : "");
 		g_byte_array_unref(value);

@@ -192,6 +192,9 @@ static void explain_link(const struct check *c, unsigned int i, unsigned int who
 	else if (status & GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS)
 		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
 			    "%s or its issuer has a critical extension that is not understood", name);
+	else if (status == GNUTLS_CERT_INVALID)
+		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+			    "%s or its issuer has an extension that cannot be read", name);
 }
 
 static void check_time(const struct check *c, unsigned int i, gnutls_x509_crt_t cert)
