@@ -22,8 +22,9 @@ GByteArray *chain_names(uint8_t tag, const void *content, size_t len, unsigned i
 
 /*
  * Our end @ours against a peer with the certificates @chain, PEM, and @key, which signs by
- * @scheme (RFC 8446 4.2.3). Prints by @name what it costs, in ordinary handshakes of @usual, and
- * holds @limit. What comes into the log must be one printable line.
+ * @scheme (RFC 8446 4.2.3); NULL: what it sends is no signature, of the length of RSA-2048's.
+ * Prints by @name what it costs, in ordinary handshakes of @usual, and holds @limit. What comes
+ * into the log must be one printable line.
  */
 void chain_meet(const char *name, enum hs_role ours, const char *chain,
 		gnutls_x509_privkey_t key, unsigned int scheme, const struct expected *expected,

@@ -255,6 +255,11 @@ static void translate(struct session *s, int code)
 		verdict_set(&s->verdict, HS_PROTOCOL, 0,
 			    "the %s does not have the key of the certificate it sent", peer);
 		break;
+	case GNUTLS_E_CONSTRAINT_ERROR:
+		verdict_set(&s->verdict, HS_PROTOCOL, 0,
+			    "the %s broke the protocol: it signed with an algorithm that the key of its "
+			    "certificate is not for", peer);
+		break;
 	case GNUTLS_E_MEMORY_ERROR:
 	case GNUTLS_E_INTERNAL_ERROR:
 	case GNUTLS_E_RANDOM_FAILED:

@@ -154,6 +154,14 @@ static void explain_weak(const struct check *c, unsigned int i)
 		return;
 	}
 	sign = gnutls_x509_crt_get_signature_algorithm(c->path.cert[i]);
+	/* The library has no other word for parameters it does not like, as those of RSA-PSS. */
+	if (sign >= 0 && gnutls_sign_is_secure2((gnutls_sign_algorithm_t)sign,
+						GNUTLS_SIGN_FLAG_SECURE_FOR_CERTS)) {
+		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
+			    "%s or its issuer has a key whose parameters are not accepted",
+			    who(c, i, name));
+		return;
+	}
 	verdict_set(c->v, HS_CERT_WEAK, GNUTLS_A_INSUFFICIENT_SECURITY,
 		    "%s is signed with an algorithm that is no longer accepted: %s", who(c, i, name),
 		    sign >= 0 ? gnutls_sign_get_name((gnutls_sign_algorithm_t)sign) : "unknown");
