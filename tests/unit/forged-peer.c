@@ -59,7 +59,8 @@ void fp_fill(GByteArray *out, uint8_t byte, size_t len)
 	guint at = out->len;
 
 	g_byte_array_set_size(out, at + (guint)len);
-	memset(out->data + at, byte, len);
+	if (len > 0)
+		memset(out->data + at, byte, len);
 }
 
 void fp_number(GByteArray *out, unsigned int width, uint64_t value)

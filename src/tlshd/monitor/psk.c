@@ -111,6 +111,7 @@ static int parse_nvme(const char *identity, struct psk_identity *ret, char *reas
 		.generated = identity[5] == 'G',
 		.hash = HS_N_PSK_HASHES,
 	};
+	char quoted[16];
 	int r;
 
 	if (id.version > 1)
@@ -123,8 +124,9 @@ static int parse_nvme(const char *identity, struct psk_identity *ret, char *reas
 	}
 	if (id.hash == HS_N_PSK_HASHES)
 		return refuse(reason, reason_size,
-			      "hash %.2s is unknown, use 01 (SHA-256) or 02 (SHA-384)",
-			      identity + 6);
+			      "hash %s is unknown, use 01 (SHA-256) or 02 (SHA-384)",
+			      text_quote(quoted, sizeof(quoted), identity + 6,
+					 strnlen(identity + 6, 2)));
 	r = parse_names(identity + PREFIX_LEN, &id, reason, reason_size);
 	if (r < 0)
 		return r;
@@ -194,15 +196,16 @@ static enum hs_outcome check_length(int32_t serial, const struct psk_identity *i
 static enum hs_outcome check(int32_t serial, struct psk *psk, struct psk_identity *id,
 			     char *reason, size_t reason_size)
 {
+	char why[128], quoted[64];
 	struct key_info info;
-	char why[128];
 	int r = key_describe(serial, &info);
 
 	if (r < 0)
 		return key_fault("pre-shared", serial, r, reason, reason_size);
 	if (strcmp(info.type, types[0]) != 0 && strcmp(info.type, types[1]) != 0)
 		return fault(HS_KEY_UNUSABLE, serial, reason, reason_size,
-			     "is of type %s; add it again as type psk or user", info.type);
+			     "is of type %s; add it again as type psk or user",
+			     text_quote(quoted, sizeof(quoted), info.type, strlen(info.type)));
 	if (psk_identity_parse(info.description, id, why, sizeof(why)) < 0)
 		return fault(HS_KEY_UNUSABLE, serial, reason, reason_size,
 			     "has a description that is no identity of a pre-shared key: %s; add it "
