@@ -377,8 +377,60 @@ static void keeper(void)
 	}
 }
 
+static void psk_key(GByteArray *out, unsigned int how, unsigned int errors, const char *described,
+		    size_t size)
+{
+	put_u8(out, how);
+	put_u8(out, errors);
+	put_u16(out, (unsigned int)strlen(described));
+	put(out, described, strlen(described));
+	put_u8(out, (unsigned int)size);
+	put(out, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789", size);
+}
+
+/* One key, or the same twice with another type, and who asks: 0 for a client, 3 for a server. */
+static void psk(void)
+{
+	static const char nqns[] = " nqn.2014-08.org.nvmexpress:uuid:1 nqn.test";
+	static const char proc[] = "00000001 I--Q---     1 perm 3f0b0000     0     0 user      x: 32";
+	static const struct {
+		unsigned int how, errors;
+		const char *identity;
+		size_t size;
+	} keys[] = {
+		{ 17, 0, "NVMe0R01", 32 }, { 19, 0, "NVMe0R01", 32 }, { 17, 0, "NVMe0G02", 48 },
+		{ 17, 0, "NVMe0R01", 48 }, { 25, 0, "NVMe0R01", 32 }, { 25, 0, "NVMe0R01", 24 },
+		{ 81, 0, "NVMe0R01", 32 }, { 81, 0, "some other", 24 },
+		{ 49, 0, "NVMe0R01", 32 }, { 21, 0, "NVMe0R01", 32 }, { 17, 0x0a, "NVMe0R01", 32 },
+		{ 17, 0x0b, "NVMe0R01", 32 }, { 17, 0xc0, "NVMe0R01", 32 }, { 17, 0xf0, "NVMe0R01", 32 },
+		{ 17, 0, "some other", 16 }, { 17, 0, "some other", 64 }, { 17, 0, "some other", 65 },
+		{ 17, 0, "some other", 15 }, { 1, 0, "some other", 16 }, { 17, 0, "NVMe2R01", 32 },
+		{ 16, 0, "user;0;0;3f0b0000", 32 }, { 16, 0, "user;0;0;3f0b0000;x;y", 32 },
+		{ 16, 0, "logon;0;0;3f0b0000;x", 32 }, { 16, 0, ";;;;", 32 },
+	};
+	char name[32];
+
+	for (size_t i = 0; i < 4 * G_N_ELEMENTS(keys); i++) {
+		bool nvme = strncmp(keys[i / 4].identity, "NVMe", 4) == 0;
+		g_autofree char *identity = g_strconcat(keys[i / 4].identity, nvme ? nqns : "", NULL);
+		const char *wanted = strrchr(identity, ';');
+		g_autoptr(GByteArray) out = g_byte_array_new();
+
+		put_u8(out, (i & 1 ? 3 : 0) | (i & 2 ? 4 : 0));
+		psk_key(out, keys[i / 4].how, keys[i / 4].errors, identity, keys[i / 4].size);
+		if (i & 2)
+			psk_key(out, keys[i / 4].how ^ 2, 0, identity, 32);
+		wanted = wanted ? wanted + 1 : identity;
+		put(out, wanted, strlen(wanted) + 1);
+		put(out, proc, sizeof(proc) - 1);
+		g_snprintf(name, sizeof(name), "key-%zu", i);
+		seed("psk", name, out);
+	}
+}
+
 void more_seeds(void)
 {
+	psk();
 	keeper();
 	monitor();
 	netlink();
