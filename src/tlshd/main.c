@@ -82,18 +82,37 @@ static int child(int argc, char **argv)
 	return EX_USAGE;
 }
 
+/* What to do instead of running. */
+enum action { RUN, PROBE, HELP, VERSION };
+
+static int refuse(const char *argument)
+{
+	fprintf(stderr, "tlshd: unexpected argument '%s'\nTry 'tlshd --help'.\n", argument);
+	return EX_USAGE;
+}
+
+static int print(enum action action)
+{
+	if (action == HELP)
+		usage(stdout);
+	else
+		printf("tlshd %s\n", TLSHD_VERSION);
+	return EX_OK;
+}
+
+static const struct option options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "stderr", no_argument, NULL, 's' },
+	{ "test-config", no_argument, NULL, 't' },
+	{ "probe", optional_argument, NULL, 'p' },
+	{ "wait", no_argument, NULL, 'w' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'v' },
+	{ }
+};
+
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "stderr", no_argument, NULL, 's' },
-		{ "test-config", no_argument, NULL, 't' },
-		{ "probe", optional_argument, NULL, 'p' },
-		{ "wait", no_argument, NULL, 'w' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },
-		{ }
-	};
 	struct monitor_options mo = { 0 };
 	struct log_state log_state = LOG_STATE_INIT;
 	/* systemd sets it where standard error is the journal anyhow. */
@@ -102,6 +121,8 @@ int main(int argc, char **argv)
 		.sink = getenv("JOURNAL_STREAM") ? log_sink_journal : log_sink_by_hand,
 		.ctx = &log_state,
 	};
+	enum action action = RUN;
+	const char *probe_path = NULL;
 	int c, status;
 
 	if (argc > 1 && !strncmp(argv[1], "--role=", 7))
@@ -119,25 +140,29 @@ int main(int argc, char **argv)
 			log.sink = log_sink_stderr;
 			break;
 		case 'p':
-			return probe_main(optarg, &log);
+			action = PROBE;
+			probe_path = optarg;
+			break;
 		case 'w':
 			mo.wait = true;
 			break;
 		case 'h':
-			usage(stdout);
-			return EX_OK;
+			action = HELP;
+			break;
 		case 'v':
-			printf("tlshd %s\n", TLSHD_VERSION);
-			return EX_OK;
+			action = VERSION;
+			break;
 		default:
 			fprintf(stderr, "Try 'tlshd --help'.\n");
 			return EX_USAGE;
 		}
 	}
-	if (optind < argc) {
-		fprintf(stderr, "tlshd: unexpected argument '%s'\nTry 'tlshd --help'.\n", argv[optind]);
-		return EX_USAGE;
-	}
+	if (optind < argc)
+		return refuse(argv[optind]);
+	if (action == PROBE)
+		return probe_main(probe_path, &log);
+	if (action != RUN)
+		return print(action);
 	status = monitor_run(&mo, &log);
 	log_state_close(&log_state);
 	if (mo.test_config && status == EX_OK)
