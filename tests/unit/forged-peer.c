@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <gnutls/crypto.h>
 #include <nettle/curve25519.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -37,6 +38,7 @@ void forged_open(struct forged_peer *p, int fd, enum hs_role role)
 	p->transcript = g_byte_array_new();
 	p->in = g_byte_array_new();
 	p->messages = g_byte_array_new();
+	p->data = g_byte_array_new();
 	check(gnutls_rnd(GNUTLS_RND_NONCE, p->private_key, sizeof(p->private_key)), "random");
 }
 
@@ -45,6 +47,9 @@ void forged_close(struct forged_peer *p)
 	g_byte_array_unref(p->transcript);
 	g_byte_array_unref(p->in);
 	g_byte_array_unref(p->messages);
+	g_byte_array_unref(p->data);
+	if (p->held)
+		g_byte_array_unref(p->held);
 	if (p->hello)
 		g_byte_array_unref(p->hello);
 }
@@ -359,20 +364,73 @@ void forged_derive(struct forged_peer *p, const uint8_t their_share[32])
 	set_traffic_keys(p, p->secret, "c hs traffic", "s hs traffic");
 }
 
-void forged_application_keys(struct forged_peer *p)
+/* The transcript ends with the server's Finished. */
+static void derive_data(struct forged_peer *p)
 {
 	static const uint8_t zero[FP_HASH];
+	struct forged_keys mine = p->mine, theirs = p->theirs;
 	uint8_t master[FP_HASH];
 
 	next_secret(p->secret, zero, master);
 	set_traffic_keys(p, master, "c ap traffic", "s ap traffic");
+	p->data_mine = p->mine;
+	p->data_theirs = p->theirs;
+	p->mine = mine;
+	p->theirs = theirs;
+}
+
+void forged_application_keys(struct forged_peer *p)
+{
+	derive_data(p);
+	p->mine = p->data_mine;
+	p->theirs = p->data_theirs;
+}
+
+void forged_update(struct forged_keys *k)
+{
+	uint8_t next[FP_HASH];
+
+	fp_expand(k->secret, "traffic upd", NULL, 0, next, sizeof(next));
+	memcpy(k->secret, next, sizeof(next));
+	set_keys(k);
+}
+
+void forged_hold(struct forged_peer *p)
+{
+	p->held = g_byte_array_new();
+}
+
+bool forged_release(struct forged_peer *p)
+{
+	GByteArray *all = p->held;
+	bool taken;
+
+	p->held = NULL;
+	taken = forged_raw(p, all->data, all->len);
+	g_byte_array_unref(all);
+	return taken;
 }
 
 bool forged_raw(struct forged_peer *p, const void *bytes, size_t len)
 {
-	ssize_t n = send(p->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	struct pollfd room = { .fd = p->fd, .events = POLLOUT };
+	size_t done = 0;
+	ssize_t n;
 
-	return n == (ssize_t)len;
+	if (p->held) {
+		fp_put(p->held, bytes, len);
+		return true;
+	}
+	do {
+		n = send(p->fd, (const uint8_t *)bytes + done, len - done,
+			 MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0 || errno != EAGAIN || !p->waits ||
+			 poll(&room, 1, FP_WAIT_MS) <= 0)
+			break;
+	} while (done < len && p->waits);
+	return done == len;
 }
 
 static gnutls_aead_cipher_hd_t cipher(const struct forged_keys *k, uint8_t nonce[12])
@@ -441,6 +499,22 @@ bool forged_message(struct forged_peer *p, GByteArray *message)
 	return taken;
 }
 
+void forged_finish(struct forged_peer *p, GByteArray *more)
+{
+	GByteArray *m = fp_finished(p);
+
+	fp_put(p->transcript, m->data, m->len);
+	if (more) {
+		fp_put(m, more->data, more->len);
+		g_byte_array_unref(more);
+	}
+	forged_send(p, FP_HANDSHAKE, m->data, m->len);
+	g_byte_array_unref(m);
+	if (p->role == HS_SERVER)
+		derive_data(p);
+	p->mine = p->data_mine;
+}
+
 /* The X25519 share in the ServerHello at @m, which is one of ours: its place is known. */
 static const uint8_t *find_share(const uint8_t *m, size_t len)
 {
@@ -468,6 +542,11 @@ static void on_message(struct forged_peer *p, const uint8_t *m, size_t len)
 	} else if (m[0] == FP_SERVER_HELLO && p->role == HS_CLIENT &&
 		   memcmp(m + 6, fp_retry_random, sizeof(fp_retry_random)) != 0) {
 		forged_derive(p, find_share(m, len));
+	} else if (m[0] == FP_FINISHED) {
+		if (p->role == HS_CLIENT)
+			derive_data(p);
+		if (p->data_theirs.on)
+			p->theirs = p->data_theirs;
 	}
 }
 
@@ -491,6 +570,8 @@ static void on_plain(struct forged_peer *p, unsigned int type, const uint8_t *by
 	} else if (type == FP_HANDSHAKE) {
 		fp_put(p->messages, bytes, len);
 		split_messages(p);
+	} else if (type == FP_DATA) {
+		fp_put(p->data, bytes, len);
 	}
 }
 
@@ -506,7 +587,7 @@ static void on_encrypted(struct forged_peer *p, const uint8_t *record, size_t le
 	r = gnutls_aead_cipher_decrypt(handle, nonce, sizeof(nonce), record, 5, TAG, record + 5,
 				       len - 5, plain, &plain_len);
 	gnutls_aead_cipher_deinit(handle);
-	/* Their application keys are not derived: what comes behind Finished stays unread. */
+	/* Encrypted with what is not derived: it stays unread. */
 	if (r < 0)
 		return;
 	p->theirs.seq++;

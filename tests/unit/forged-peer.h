@@ -29,6 +29,7 @@ extern const uint8_t fp_retry_random[32];
 
 #define FP_HASH 32
 #define FP_RECORD_MAX 16384
+#define FP_WAIT_MS 20000
 
 struct forged_keys {
 	uint8_t secret[FP_HASH], key[16], iv[12];
@@ -47,9 +48,13 @@ struct forged_peer {
 	GByteArray *in;		/* records that are not complete yet */
 	GByteArray *messages;	/* handshake messages received that are not looked at yet */
 	bool seen[256];		/* types of messages received */
+	GByteArray *data;	/* application data received */
 	int alert;		/* received: its description; -1: none */
 	bool closed;		/* the other end has */
+	bool waits;		/* for room in the socket, up to FP_WAIT_MS for each record */
+	GByteArray *held;	/* records that are not sent yet; NULL: each is sent at once */
 	struct forged_keys mine, theirs;
+	struct forged_keys data_mine, data_theirs;	/* of the data, once they are derived */
 	GByteArray *hello;	/* the ClientHello received, header included; NULL: none */
 	size_t record_max;	/* plaintext of the records sent; 0: FP_RECORD_MAX */
 };
@@ -87,6 +92,16 @@ GByteArray *fp_finished(const struct forged_peer *p);
 void fp_expand(const uint8_t secret[FP_HASH], const char *label, const void *context,
 	       size_t context_len, uint8_t *out, size_t len);
 void fp_early_secret(const struct forged_peer *p, uint8_t early[FP_HASH]);
+/*
+ * Finished, with @more (may be NULL; freed) behind it in the same record, and on to the keys of
+ * the data. Those of the other end follow when its Finished comes.
+ */
+void forged_finish(struct forged_peer *p, GByteArray *more);
+/* On to the keys that follow these, as after a KeyUpdate. */
+void forged_update(struct forged_keys *k);
+/* What is sent from now on is collected, and goes out by forged_release() in one piece. */
+void forged_hold(struct forged_peer *p);
+bool forged_release(struct forged_peer *p);
 
 /* One record as it is, whatever the keys. Returns false when the socket takes no more. */
 bool forged_raw(struct forged_peer *p, const void *bytes, size_t len);

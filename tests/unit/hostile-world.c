@@ -3,8 +3,6 @@
 
 #include <time.h>
 
-#define CHAIN_LIMIT 200		/* more than any test sends */
-
 gint64 cpu_us(void)
 {
 	struct timespec t;
@@ -116,52 +114,49 @@ bool hostile_settle(struct hostile *h)
 	return h->pair.status[h->ours] == SESSION_ENDED;
 }
 
-void hostile_greet(struct hostile *h)
+const struct hostile_pki *hostile_pki(void)
 {
-	if (h->ours == HS_SERVER)
-		forged_message(&h->peer, fp_client_hello(&h->peer, NULL));
-	g_assert_false(hostile_settle(h));
-	if (h->ours == HS_SERVER) {
-		g_assert_true(h->peer.seen[FP_FINISHED]);
-		return;
-	}
-	forged_answer_hello(&h->peer);
-	forged_message(&h->peer, fp_encrypted_extensions(NULL));
+	static struct hostile_pki pki = { .name = NAME };
+
+	pki.ca = ca;
+	pki.other_ca = other_ca;
+	pki.server = server_cert;
+	pki.client = client_cert;
+	return &pki;
 }
 
-unsigned int hostile_der(const char *pem, gnutls_datum_t *der, unsigned int max)
+static bool settle(void *ctx)
 {
-	static const char end[] = "-----END CERTIFICATE-----\n";
-	unsigned int n = 0;
-	const char *next;
+	return hostile_settle(ctx);
+}
 
-	for (; (next = strstr(pem, end)); pem = next + sizeof(end) - 1) {
-		gnutls_datum_t text = { (unsigned char *)(uintptr_t)pem,
-					(unsigned int)(next - pem + sizeof(end) - 1) };
+struct flight hostile_flight(struct hostile *h)
+{
+	return (struct flight){
+		.peer = &h->peer, .pki = hostile_pki(), .settle = settle, .ctx = h,
+	};
+}
 
-		g_assert_cmpuint(n, <, max);
-		g_assert_cmpint(gnutls_pem_base64_decode2("CERTIFICATE", &text, &der[n++]), ==, 0);
-	}
-	return n;
+void hostile_greet(struct hostile *h)
+{
+	struct flight f = hostile_flight(h);
+
+	flight_greet(&f);
+	g_assert_false(hostile_settle(h));
 }
 
 void hostile_certify(struct hostile *h, const char *pem, gnutls_x509_privkey_t key,
 		     unsigned int scheme, size_t size)
 {
-	gnutls_datum_t der[CHAIN_LIMIT];
-	unsigned int n = hostile_der(pem, der, G_N_ELEMENTS(der));
+	struct flight f = hostile_flight(h);
 
-	if (h->ours == HS_CLIENT)
-		forged_message(&h->peer, fp_certificate_request());
-	forged_message(&h->peer, fp_certificate(der, n, NULL));
-	forged_message(&h->peer, fp_certificate_verify(&h->peer, key, scheme, size));
-	while (n > 0)
-		gnutls_free(der[--n].data);
+	flight_certify(&f, pem, key, scheme, size);
 }
 
 void hostile_authenticate(struct hostile *h, const char *pem, gnutls_x509_privkey_t key,
 			  unsigned int scheme, size_t size)
 {
-	hostile_certify(h, pem, key, scheme, size);
-	forged_message(&h->peer, fp_finished(&h->peer));
+	struct flight f = hostile_flight(h);
+
+	flight_authenticate(&f, pem, key, scheme, size);
 }

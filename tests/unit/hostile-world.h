@@ -7,7 +7,7 @@
 #ifndef TLSHD_TESTS_HOSTILE_WORLD_H
 #define TLSHD_TESTS_HOSTILE_WORLD_H
 
-#include "forged-peer.h"
+#include "hostile-flights.h"
 #include "tls-pair.h"
 
 #define HOSTILE_RUNS 5		/* the least of so many counts */
@@ -40,6 +40,10 @@ void hostile_certify(struct hostile *h, const char *pem, gnutls_x509_privkey_t k
 void hostile_authenticate(struct hostile *h, const char *pem, gnutls_x509_privkey_t key,
 			  unsigned int scheme, size_t size);
 
+/* The same from the peer's side, and the certificates of pair_pki_new(). */
+struct flight hostile_flight(struct hostile *h);
+const struct hostile_pki *hostile_pki(void);
+
 /* us of CPU that @role spends on an ordinary mutual handshake. */
 gint64 hostile_usual(enum hs_role role);
 /* Steps @role of a pair to its end and the other as needed. Returns us of CPU of @role. */
@@ -48,8 +52,5 @@ gint64 cpu_us(void);
 
 /* Prints "NAME: cost ... limit" and holds the limit, a multiple of what is usual. */
 void hostile_at_most(const char *name, gint64 cost, gint64 usual, double limit);
-
-/* DER of the certificates in @pem, at most @max; each to be gnutls_free()d. */
-unsigned int hostile_der(const char *pem, gnutls_datum_t *der, unsigned int max);
 
 #endif
