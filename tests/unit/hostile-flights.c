@@ -410,7 +410,45 @@ static void many_extensions(struct flight *f)
 	flight_honest(f);
 }
 
+/* Messages that share the record of Finished, which changes the keys (RFC 8446 5.1). */
+static void finish_with(struct flight *f, const char *bytes, size_t len)
+{
+	const struct pki_cert *cert = f->peer->role == HS_SERVER ? f->pki->server : f->pki->client;
+	GByteArray *more = g_byte_array_new();
+
+	fp_put(more, bytes, len);
+	flight_certify(f, cert->pem, cert->key, SCHEME_P256, 0);
+	forged_finish(f->peer, more);
+}
+
+static void finish_and_ticket(struct flight *f)
+{
+	finish_with(f, FP_A_TICKET, sizeof(FP_A_TICKET) - 1);
+}
+
+static void finish_and_half_ticket(struct flight *f)
+{
+	finish_with(f, FP_A_TICKET, 10);
+}
+
+static void finish_and_update(struct flight *f)
+{
+	finish_with(f, FP_A_KEY_UPDATE, sizeof(FP_A_KEY_UPDATE) - 1);
+}
+
+static void finish_twice(struct flight *f)
+{
+	GByteArray *m = fp_message(FP_FINISHED);
+
+	fp_fill(m, 0, FP_HASH);
+	fp_end(m, 3, 1);
+	finish_with(f, (const char *)m->data, m->len);
+	g_byte_array_unref(m);
+}
+
 #define BOTH HS_CLIENT, HS_SERVER
+#define FINISHED "more came in the record of its Finished"
+#define EMPTY "Too many empty record packets"
 #define SERVER HS_SERVER, HS_SERVER
 #define CLIENT HS_CLIENT, HS_CLIENT
 const struct attack hostile_attacks[] = {
@@ -425,7 +463,7 @@ const struct attack hostile_attacks[] = {
 	{ "empty-records", empty_records, BOTH, false, HS_PROTOCOL, "unexpected TLS packet", 10 },
 	{ "warnings-server", warnings, SERVER, false, HS_PEER_ALERT, "user_canceled(90)", -1 },
 	{ "warnings-client", warnings, CLIENT, false, HS_PROTOCOL, "more than 4 warnings", 10 },
-	{ "ccs-server", ccs, SERVER, false, HS_PROTOCOL, "more than 512 records", 10 },
+	{ "ccs-server", ccs, SERVER, false, HS_PROTOCOL, "more than 512 records", 10, EMPTY },
 	{ "ccs-client", ccs, CLIENT, false, HS_PROTOCOL, "unexpected TLS packet", 10 },
 	{ "fat-suites", fat_suites, SERVER, false, HS_PROTOCOL, "at most 32768 are read", 50 },
 	{ "repeated-extension", repeated_extension, SERVER, false, HS_NO_COMMON, "does not offer TLS 1.3", 70 },
@@ -442,23 +480,27 @@ const struct attack hostile_attacks[] = {
 	{ "many-extensions", many_extensions, SERVER, false, HS_OK, "", -1 },
 	{ "truncated", truncated, BOTH, false, HS_CLOSED, "during the handshake", -1 },
 	{ "encrypted-fatal-alert", fatal_alert, BOTH, true, HS_PEER_ALERT, "alert handshake_failure(40)", -1 },
-	{ "encrypted-hello", second_hello, BOTH, true, HS_PROTOCOL, "broke the protocol: ", -1 },
-	{ "key-update", key_update, BOTH, true, HS_PROTOCOL, "broke the protocol: ", -1 },
-	{ "hello-request", hello_request, BOTH, true, HS_PROTOCOL, "broke the protocol: ", -1 },
-	{ "ticket", ticket, BOTH, true, HS_PROTOCOL, "broke the protocol: ", -1 },
-	{ "compressed", compressed, BOTH, true, HS_PROTOCOL, "broke the protocol: ", -1 },
-	{ "unknown-message", unknown_message, BOTH, true, HS_PROTOCOL, "broke the protocol: ", -1 },
-	{ "early-finished", early_finished, BOTH, true, HS_PROTOCOL, "broke the protocol: ", -1 },
-	{ "data-too-soon", data_too_soon, BOTH, true, HS_PROTOCOL, "unexpected TLS packet", -1 },
+	{ "encrypted-hello", second_hello, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
+	{ "key-update", key_update, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
+	{ "hello-request", hello_request, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
+	{ "ticket", ticket, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
+	{ "compressed", compressed, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
+	{ "unknown-message", unknown_message, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
+	{ "early-finished", early_finished, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
+	{ "data-too-soon", data_too_soon, BOTH, true, HS_PROTOCOL, "unexpected TLS packet", 10 },
 	{ "hundred", hundred, BOTH, true, HS_CERT_INVALID,
-	  "sent 100 certificates; at most 10 are read", -1 },
-	{ "encrypted-too-long", too_long_record, BOTH, true, HS_PROTOCOL, "invalid length", -1 },
-	{ "encrypted-empty", empty_records, BOTH, true, HS_PROTOCOL, "unexpected TLS packet", -1 },
+	  "sent 100 certificates; at most 10 are read", 42 },
+	{ "encrypted-too-long", too_long_record, BOTH, true, HS_PROTOCOL, "invalid length", 22 },
+	{ "encrypted-empty", empty_records, BOTH, true, HS_PROTOCOL, "unexpected TLS packet", 10 },
 	{ "encrypted-warnings", warnings, BOTH, true, HS_PEER_ALERT, "user_canceled(90)", -1 },
-	{ "encrypted-ccs", ccs, BOTH, true, HS_PROTOCOL, "more than 512 records", -1 },
-	{ "encrypted-burst", burst, BOTH, true, HS_PROTOCOL, "more than 262144 bytes", -1 },
-	{ "encrypted-drip", drip, BOTH, true, HS_PROTOCOL, "more than 512 records", -1 },
+	{ "encrypted-ccs", ccs, BOTH, true, HS_PROTOCOL, "more than 512 records", 10, EMPTY },
+	{ "encrypted-burst", burst, BOTH, true, HS_PROTOCOL, "more than 262144 bytes", 10 },
+	{ "encrypted-drip", drip, BOTH, true, HS_PROTOCOL, "more than 512 records", 10 },
 	{ "encrypted-truncated", truncated, BOTH, true, HS_CLOSED, "during the handshake", -1 },
-	{ "wrong-key", wrong_key, BOTH, true, HS_PROTOCOL, "Decryption has failed", -1 },
+	{ "finish-ticket", finish_and_ticket, BOTH, true, HS_PROTOCOL, FINISHED, 10 },
+	{ "finish-half-ticket", finish_and_half_ticket, BOTH, true, HS_PROTOCOL, FINISHED, 10 },
+	{ "finish-key-update", finish_and_update, BOTH, true, HS_PROTOCOL, FINISHED, 10 },
+	{ "finish-twice", finish_twice, BOTH, true, HS_PROTOCOL, FINISHED, 10 },
+	{ "wrong-key", wrong_key, BOTH, true, HS_PROTOCOL, "Decryption has failed", 20 },
 };
 const size_t hostile_n_attacks = G_N_ELEMENTS(hostile_attacks);

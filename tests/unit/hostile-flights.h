@@ -34,8 +34,13 @@ struct attack {
 	bool encrypted;			/* after the hellos: flight_greet() */
 	enum hs_outcome outcome;	/* HS_OK: strange, and legal */
 	const char *reason;		/* a part of it */
-	int alert;			/* as the peer is told in clear; -1: none, or not looked at */
+	int alert;			/* as the peer is told; -1: none, or not looked at */
+	const char *or_reason;		/* where all was there before the first look; NULL: the same */
 };
+
+/* A NewSessionTicket and a KeyUpdate (RFC 8446 4.6), header included. */
+#define FP_A_TICKET "\x04\0\0\x13\0\0\x0e\x10\1\2\3\4\1\xaa\0\6ticket\0\0"
+#define FP_A_KEY_UPDATE "\x18\0\0\1\0"
 
 extern const struct attack hostile_attacks[];
 extern const size_t hostile_n_attacks;
