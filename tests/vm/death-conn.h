@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A connection of which one end is a consumer of the handshake upcall, /dev/hs_consumer's, and the
- * other a peer by GnuTLS, each in a thread. For tests/vm/deaths.
+ * other a peer by GnuTLS, each in a thread. For tests/vm/deaths and
+ * tests/vm/hostile-peers, whose peers are others.
  */
 #ifndef TLSHD_TESTS_DEATH_CONN_H
 #define TLSHD_TESTS_DEATH_CONN_H
