@@ -180,6 +180,19 @@ static void ccs(struct flight *f)
 	f->peer->mine.on = on;
 }
 
+/* The same, all there before the other end looks. */
+static void ccs_at_once(struct flight *f)
+{
+	bool on = f->peer->mine.on;
+
+	f->peer->mine.on = false;
+	forged_hold(f->peer);
+	for (unsigned int i = 0; i < 400; i++)
+		forged_send(f->peer, FP_CCS, "\x01", 1);
+	forged_release(f->peer);
+	f->peer->mine.on = on;
+}
+
 static void fat_suites(struct flight *f)
 {
 	GByteArray *m = fp_message(FP_CLIENT_HELLO);
@@ -448,7 +461,7 @@ static void finish_twice(struct flight *f)
 
 #define BOTH HS_CLIENT, HS_SERVER
 #define FINISHED "more came in the record of its Finished"
-#define EMPTY "Too many empty record packets"
+#define EMPTY "sent too many records with nothing in them"
 #define SERVER HS_SERVER, HS_SERVER
 #define CLIENT HS_CLIENT, HS_CLIENT
 const struct attack hostile_attacks[] = {
@@ -464,6 +477,7 @@ const struct attack hostile_attacks[] = {
 	{ "warnings-server", warnings, SERVER, false, HS_PEER_ALERT, "user_canceled(90)", -1 },
 	{ "warnings-client", warnings, CLIENT, false, HS_PROTOCOL, "more than 4 warnings", 10 },
 	{ "ccs-server", ccs, SERVER, false, HS_PROTOCOL, "more than 512 records", 10, EMPTY },
+	{ "ccs-at-once", ccs_at_once, SERVER, false, HS_PROTOCOL, EMPTY, 10 },
 	{ "ccs-client", ccs, CLIENT, false, HS_PROTOCOL, "unexpected TLS packet", 10 },
 	{ "fat-suites", fat_suites, SERVER, false, HS_PROTOCOL, "at most 32768 are read", 50 },
 	{ "repeated-extension", repeated_extension, SERVER, false, HS_NO_COMMON, "does not offer TLS 1.3", 70 },
@@ -494,6 +508,7 @@ const struct attack hostile_attacks[] = {
 	{ "encrypted-empty", empty_records, BOTH, true, HS_PROTOCOL, "unexpected TLS packet", 10 },
 	{ "encrypted-warnings", warnings, BOTH, true, HS_PEER_ALERT, "user_canceled(90)", -1 },
 	{ "encrypted-ccs", ccs, BOTH, true, HS_PROTOCOL, "more than 512 records", 10, EMPTY },
+	{ "encrypted-ccs-at-once", ccs_at_once, BOTH, true, HS_PROTOCOL, EMPTY, 10 },
 	{ "encrypted-burst", burst, BOTH, true, HS_PROTOCOL, "more than 262144 bytes", 10 },
 	{ "encrypted-drip", drip, BOTH, true, HS_PROTOCOL, "more than 512 records", 10 },
 	{ "encrypted-truncated", truncated, BOTH, true, HS_CLOSED, "during the handshake", -1 },

@@ -297,6 +297,12 @@ void session_fail(struct session *s, int code)
 		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
 			    "the client sent early data (0-RTT), which is not agreed with anybody here");
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
+	} else if (code == GNUTLS_E_TOO_MANY_EMPTY_PACKETS) {
+		/* The library would tell the peer that the fault is our own. */
+		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
+			    "the %s sent too many records with nothing in them",
+			    session_peer_word(s));
+		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
 	} else if (!looks_like_tls(s)) {
 		refuse_stranger(s);
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
