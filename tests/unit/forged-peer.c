@@ -413,7 +413,7 @@ bool forged_release(struct forged_peer *p)
 
 bool forged_raw(struct forged_peer *p, const void *bytes, size_t len)
 {
-	struct pollfd room = { .fd = p->fd, .events = POLLOUT };
+	struct pollfd room = { .fd = p->fd, .events = POLLOUT | POLLRDHUP };
 	size_t done = 0;
 	ssize_t n;
 
@@ -427,8 +427,8 @@ bool forged_raw(struct forged_peer *p, const void *bytes, size_t len)
 		if (n > 0)
 			done += (size_t)n;
 		else if (n == 0 || errno != EAGAIN || !p->waits ||
-			 poll(&room, 1, FP_WAIT_MS) <= 0)
-			break;
+			 poll(&room, 1, FP_WAIT_MS) <= 0 || !(room.revents & POLLOUT))
+			break;	/* also when the other end has ended, and reads no more */
 	} while (done < len && p->waits);
 	return done == len;
 }

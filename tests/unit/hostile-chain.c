@@ -5,31 +5,6 @@
 
 #define SIGNATURE_SIZE 256	/* bytes, where there is no key */
 
-void chain_add(struct pki_cert *cert, const struct pki_cert *issuer, const char *oid,
-	       const GByteArray *value, bool critical)
-{
-	gnutls_datum_t pem;
-
-	g_assert_cmpint(gnutls_x509_crt_set_extension_by_oid(cert->crt, oid, value->data,
-							     value->len, critical), ==, 0);
-	g_assert_cmpint(gnutls_x509_crt_sign2(cert->crt, issuer->crt, issuer->key,
-					      GNUTLS_DIG_SHA256, 0), ==, 0);
-	/* The library might not read it again. */
-	g_assert_cmpint(gnutls_x509_crt_export2(cert->crt, GNUTLS_X509_FMT_PEM, &pem), ==, 0);
-	g_free(cert->pem);
-	cert->pem = g_strndup((char *)pem.data, pem.size);
-	gnutls_free(pem.data);
-}
-
-GByteArray *chain_names(uint8_t tag, const void *content, size_t len, unsigned int count)
-{
-	GByteArray *list = g_byte_array_new();
-
-	while (count-- > 0)
-		der_put(list, tag, content, len);
-	return der_wrap(DER_SEQUENCE, list);
-}
-
 static void check_line(const char *text)
 {
 	for (const char *c = text; *c; c++)

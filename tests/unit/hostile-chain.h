@@ -6,6 +6,7 @@
 #ifndef TLSHD_TESTS_HOSTILE_CHAIN_H
 #define TLSHD_TESTS_HOSTILE_CHAIN_H
 
+#include "hostile-certs.h"
 #include "hostile-world.h"
 
 /* What one of our roles is expected to say. */
@@ -13,12 +14,6 @@ struct expected {
 	enum hs_outcome outcome;
 	const char *reason;	/* part of it */
 };
-
-/* @cert with an extension more, signed by @issuer (P-256) again. */
-void chain_add(struct pki_cert *cert, const struct pki_cert *issuer, const char *oid,
-	       const GByteArray *value, bool critical);
-/* GeneralNames: @count of kind @tag with @content. */
-GByteArray *chain_names(uint8_t tag, const void *content, size_t len, unsigned int count);
 
 /*
  * Our end @ours against a peer with the certificates @chain, PEM, and @key, which signs by

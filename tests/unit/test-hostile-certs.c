@@ -5,9 +5,6 @@
 #include "forge-der.h"
 #include "hostile-chain.h"
 
-#define SAN "2.5.29.17"
-#define NAME_CONSTRAINTS "2.5.29.30"
-#define UNKNOWN "1.3.6.1.4.1.55555.2"
 #define ANY_COST 40.0	/* ordinary mutual handshakes, for who has been certified by us */
 
 static gint64 usual[HS_N_ROLES];
@@ -87,10 +84,10 @@ static void test_names(void)
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
 		struct pki_cert *leaf = pki_issue(&(struct pki_spec){ .cn = NAME }, ca);
-		GByteArray *value = chain_names(cases[i].tag, cases[i].content, cases[i].len,
+		GByteArray *value = der_names(cases[i].tag, cases[i].content, cases[i].len,
 					  cases[i].count);
 
-		chain_add(leaf, ca, SAN, value, false);
+		forge_add(leaf, ca, OID_SAN, value, false);
 		present(cases[i].name, leaf, NULL,
 			cases[i].count > 500 || cases[i].unreadable ? HS_CERT_INVALID
 								    : HS_CERT_NAME,
@@ -115,30 +112,20 @@ static void test_common_name(void)
 
 static void test_critical(void)
 {
-	GByteArray *value = chain_names(0x04, "x", 1, 1);
+	GByteArray *value = der_names(0x04, "x", 1, 1);
 	struct pki_cert *mid = pki_issue(&(struct pki_spec){ .cn = "mid", .ca = true }, ca);
 	struct pki_cert *leaf = pki_issue(&(struct pki_spec){ .dns = { NAME } }, mid);
 	struct pki_cert *own = pki_issue(&(struct pki_spec){ .dns = { NAME } }, ca);
 
 	present("no extension", leaf, mid, HS_OK, "");
-	chain_add(mid, ca, UNKNOWN, value, true);
+	forge_add(mid, ca, OID_UNKNOWN, value, true);
 	present("critical, issuer", leaf, mid, HS_CERT_INVALID, "critical extension");
-	chain_add(own, ca, UNKNOWN, value, true);
+	forge_add(own, ca, OID_UNKNOWN, value, true);
 	present("critical, leaf", own, NULL, HS_CERT_INVALID, "critical extension");
 	g_byte_array_unref(value);
 	pki_free(own);
 	pki_free(leaf);
 	pki_free(mid);
-}
-
-/* NameConstraints of @count subtrees for dNSName @name: permitted [0] or excluded [1]. */
-static GByteArray *constraints(uint8_t which, const char *name, unsigned int count)
-{
-	GByteArray *trees = g_byte_array_new();
-
-	while (count-- > 0)
-		der_append(trees, chain_names(0x82, name, strlen(name), 1));
-	return der_wrap(DER_SEQUENCE, der_wrap((uint8_t)(0xa0 | which), trees));
 }
 
 static void test_constraints(void)
@@ -161,11 +148,11 @@ static void test_constraints(void)
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
 		struct pki_cert *mid = pki_issue(&(struct pki_spec){ .cn = "mid", .ca = true }, ca);
 		struct pki_cert *leaf = pki_issue(&(struct pki_spec){ .cn = "leaf" }, mid);
-		GByteArray *tree = constraints(cases[i].which, cases[i].tree, cases[i].trees);
-		GByteArray *san = chain_names(0x82, NAME, strlen(NAME), cases[i].names);
+		GByteArray *tree = der_constraints(cases[i].which, cases[i].tree, cases[i].trees);
+		GByteArray *san = der_names(0x82, NAME, strlen(NAME), cases[i].names);
 
-		chain_add(mid, ca, NAME_CONSTRAINTS, tree, true);
-		chain_add(leaf, mid, SAN, san, false);
+		forge_add(mid, ca, OID_NAME_CONSTRAINTS, tree, true);
+		forge_add(leaf, mid, OID_SAN, san, false);
 		present(cases[i].name, leaf, mid, cases[i].outcome, "");
 		g_byte_array_unref(tree);
 		g_byte_array_unref(san);

@@ -8,8 +8,6 @@
 #include "forge-der.h"
 #include "hostile-chain.h"
 
-#define SAN "2.5.29.17"
-#define NAME_CONSTRAINTS "2.5.29.30"
 #define POLICY_CONSTRAINTS "2.5.29.36"
 #define INHIBIT_ANY_POLICY "2.5.29.54"
 #define POLICIES "2.5.29.32"
@@ -79,33 +77,35 @@ static const struct path paths[] = {
 	{ "purpose-malformed", HS_CERT_PURPOSE, "", LEAF(PURPOSE, "\x30\4\6", true) },
 	/* names (4.2.1.10): permitted [0], excluded [1] */
 	{ "dns-permitted", OK,
-	  MID(NAME_CONSTRAINTS, "\x30\x11\xa0\x0f\x30\x0d\x82\x0b" "example.com", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x11\xa0\x0f\x30\x0d\x82\x0b" "example.com", true) },
 	{ "dns-not-critical", NOT_ALLOWED,
-	  MID(NAME_CONSTRAINTS, "\x30\x11\xa0\x0f\x30\x0d\x82\x0b" "example.org", false) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x11\xa0\x0f\x30\x0d\x82\x0b" "example.org", false) },
 	{ "dns-all-excluded", NOT_ALLOWED,
-	  MID(NAME_CONSTRAINTS, "\x30\6\xa1\4\x30\2\x82\0", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\6\xa1\4\x30\2\x82\0", true) },
 	{ "ip-permitted", OK, NAMES(DNS LOOPBACK),
-	  MID(NAME_CONSTRAINTS, "\x30\x0e\xa0\x0c\x30\x0a\x87\x08\x7f\0\0\0\xff\0\0\0", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x0e\xa0\x0c\x30\x0a\x87\x08\x7f\0\0\0\xff\0\0\0", true) },
 	{ "ip-not-permitted", NOT_ALLOWED, NAMES(DNS LOOPBACK),
-	  MID(NAME_CONSTRAINTS, "\x30\x0e\xa0\x0c\x30\x0a\x87\x08\x0a\0\0\0\xff\0\0\0", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x0e\xa0\x0c\x30\x0a\x87\x08\x0a\0\0\0\xff\0\0\0", true) },
 	{ "ip-excluded", NOT_ALLOWED, NAMES(DNS LOOPBACK),
-	  MID(NAME_CONSTRAINTS, "\x30\x0e\xa1\x0c\x30\x0a\x87\x08\x7f\0\0\0\xff\0\0\0", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x0e\xa1\x0c\x30\x0a\x87\x08\x7f\0\0\0\xff\0\0\0", true) },
 	{ "ip-none-excluded", OK, NAMES(DNS LOOPBACK),
-	  MID(NAME_CONSTRAINTS, "\x30\x0e\xa1\x0c\x30\x0a\x87\x08\x0a\0\0\0\xff\0\0\0", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x0e\xa1\x0c\x30\x0a\x87\x08\x0a\0\0\0\xff\0\0\0", true) },
 	{ "ip-all-excluded", NOT_ALLOWED, NAMES(DNS LOOPBACK),
-	  MID(NAME_CONSTRAINTS, "\x30\x0e\xa1\x0c\x30\x0a\x87\x08\0\0\0\0\0\0\0\0", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x0e\xa1\x0c\x30\x0a\x87\x08\0\0\0\0\0\0\0\0", true) },
 	{ "ip-of-5", NOT_ALLOWED, NAMES(DNS LOOPBACK),
-	  MID(NAME_CONSTRAINTS, "\x30\x0b\xa0\x09\x30\7\x87\5\x7f\0\0\0\xff", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x0b\xa0\x09\x30\7\x87\5\x7f\0\0\0\xff", true) },
 	{ "ip-of-33", NOT_ALLOWED, NAMES(DNS LOOPBACK),
-	  MID(NAME_CONSTRAINTS, "\x30\x27\xa0\x25\x30\x23\x87\x21"
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x27\xa0\x25\x30\x23\x87\x21"
 	      "123456789012345678901234567890123", true) },
 	{ "ip-bad-mask", NOT_ALLOWED, NAMES(DNS LOOPBACK),
-	  MID(NAME_CONSTRAINTS, "\x30\x0e\xa0\x0c\x30\x0a\x87\x08\x7f\0\0\1\xff\0\xff\0", true) },
-	{ "mail-permitted", OK, MID(NAME_CONSTRAINTS, "\x30\x09\xa0\7\x30\5\x81\3" "a.b", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x0e\xa0\x0c\x30\x0a\x87\x08\x7f\0\0\1\xff\0\xff\0",
+	      true) },
+	{ "mail-permitted", OK,
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x09\xa0\7\x30\5\x81\3" "a.b", true) },
 	{ "names-malformed", HS_CERT_INVALID, "",
-	  MID(NAME_CONSTRAINTS, "\x30\x11\xa0\x0f\x30", true) },
-	{ "names-no-sequence", HS_CERT_INVALID, "", MID(NAME_CONSTRAINTS, "\4\3abc", true) },
-	{ "names-empty", OK, MID(NAME_CONSTRAINTS, "\x30\0", true) },
+	  MID(OID_NAME_CONSTRAINTS, "\x30\x11\xa0\x0f\x30", true) },
+	{ "names-no-sequence", HS_CERT_INVALID, "", MID(OID_NAME_CONSTRAINTS, "\4\3abc", true) },
+	{ "names-empty", OK, MID(OID_NAME_CONSTRAINTS, "\x30\0", true) },
 };
 
 static struct pki_cert *make_leaf(const struct path *t, const struct pki_cert *mid)
@@ -115,7 +115,7 @@ static struct pki_cert *make_leaf(const struct path *t, const struct pki_cert *m
 	const char *san = t->san ? t->san : DNS;
 
 	der_put(value, DER_SEQUENCE, san, t->san ? t->san_len : strlen(DNS));
-	chain_add(leaf, mid, SAN, value, false);
+	forge_add(leaf, mid, OID_SAN, value, false);
 	g_byte_array_unref(value);
 	return leaf;
 }
@@ -134,10 +134,10 @@ static void test_path(gconstpointer data)
 	if (t->oid)
 		g_byte_array_append(value, (const uint8_t *)t->value, (guint)t->len);
 	if (t->oid && !t->on_leaf)
-		chain_add(mid, ca, t->oid, value, t->critical);
+		forge_add(mid, ca, t->oid, value, t->critical);
 	leaf = make_leaf(t, mid);
 	if (t->oid && t->on_leaf)
-		chain_add(leaf, mid, t->oid, value, t->critical);
+		forge_add(leaf, mid, t->oid, value, t->critical);
 	chain_present(t->name, leaf, mid, NULL, (struct expected[]){ expected, expected }, usual,
 		      COST_LIMIT);
 	g_byte_array_unref(value);
@@ -159,12 +159,12 @@ static void test_depth(void)
 		  { HS_OK, "" } },
 		{ "path-length-0", BASIC_CONSTRAINTS, VALUE("\x30\6\1\1\xff\2\1\0"),
 		  { NOT_ALLOWED } },
-		{ "permitted", NAME_CONSTRAINTS,
+		{ "permitted", OID_NAME_CONSTRAINTS,
 		  VALUE("\x30\x11\xa0\x0f\x30\x0d\x82\x0b" "example.com"), { HS_OK, "" } },
-		{ "not permitted", NAME_CONSTRAINTS,
+		{ "not permitted", OID_NAME_CONSTRAINTS,
 		  VALUE("\x30\x11\xa0\x0f\x30\x0d\x82\x0b" "example.org"),
 		  { NOT_ALLOWED } },
-		{ "excluded", NAME_CONSTRAINTS,
+		{ "excluded", OID_NAME_CONSTRAINTS,
 		  VALUE("\x30\x11\xa1\x0f\x30\x0d\x82\x0b" "example.com"),
 		  { NOT_ALLOWED } },
 	};
@@ -178,7 +178,7 @@ static void test_depth(void)
 
 		g_byte_array_append(value, (const uint8_t *)cases[i].value, (guint)cases[i].len);
 		if (cases[i].oid)
-			chain_add(upper, ca, cases[i].oid, value, true);
+			forge_add(upper, ca, cases[i].oid, value, true);
 		lower = pki_issue(&(struct pki_spec){ .cn = "lower", .ca = true }, upper);
 		leaf = pki_issue(&(struct pki_spec){ .cn = "leaf", .dns = { NAME } }, lower);
 		chain_present(cases[i].name, leaf, lower, upper, both, usual, COST_LIMIT);

@@ -10,7 +10,6 @@
 #include "hostile-chain.h"
 
 #define AKI "2.5.29.35"
-#define SAN "2.5.29.17"
 #define CHAIN_MAX 10
 #define EXTENSIONS 0xa3
 #define COST_LIMIT 6.0	/* ordinary mutual handshakes */
@@ -84,7 +83,7 @@ static void spoil(struct pki_cert *cert, const struct pki_cert *issuer,
 	}
 	value = t->what == AUTHORITY ? authority(t->parts, t->count) :
 		der_wrap(DER_SEQUENCE, directory_names(t->parts, t->count));
-	chain_add(cert, issuer, t->what == AUTHORITY ? AKI : SAN, value, false);
+	forge_add(cert, issuer, t->what == AUTHORITY ? AKI : OID_SAN, value, false);
 	g_byte_array_unref(value);
 }
 

@@ -15,8 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hostile-certs.h"
 #include "hostile-chains.h"
 
+#define SCHEME_P256 0x0403
 #define RUNS 5			/* the least of so many */
 #define RUNS_MAX 40
 #define FLIGHT_RUNS 1
@@ -88,6 +90,44 @@ static void flights(struct world *w)
 	}
 	printf("at most|the slowest ends by itself|%" G_GUINT64_FORMAT "|%d|ms\n", slowest / 1000,
 	       SLOWEST_MS);
+}
+
+/* ---- certificates ---- */
+
+struct signer {
+	char *pem;
+	gnutls_x509_privkey_t key;
+};
+
+static void act_certified(struct flight *f, const void *what)
+{
+	const struct signer *c = what;
+
+	flight_greet(f);
+	flight_authenticate(f, c->pem, c->key, SCHEME_P256, 0);
+}
+
+static void certificates(struct world *w)
+{
+	for (size_t i = 0; i < n_bad_certs; i++) {
+		const struct bad_cert *t = &bad_certs[i];
+		struct pki_cert *mid = NULL, *leaf = t->make(&w->pki, &mid);
+		struct signer c = { pki_chain(leaf, mid, NULL), leaf->key };
+		const struct deed deed = { .act = act_certified, .what = &c };
+
+		for (enum hs_role ours = HS_CLIENT; ours <= t->last; ours++) {
+			g_autofree char *fault = NULL;
+			struct ending e;
+
+			meet(w, ours, &deed, &e);
+			fault = ending_fault(&e, ours, t->outcome, t->reason);
+			say_result(t->name, ours, fault);
+			printf("# %.1f ms; %s\n", (double)e.us / 1000, e.line);
+		}
+		g_free(c.pem);
+		pki_free(leaf);
+		pki_free(mid);
+	}
 }
 
 /* ---- dear keys ---- */
@@ -326,13 +366,13 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(struct world *w);
 	} sections[] = {
-		{ "flights", flights }, { "costs", costs }, { "delays", delays },
+		{ "flights", flights }, { "certificates", certificates }, { "costs", costs }, { "delays", delays },
 		{ "finished", finished },
 	};
 	struct world w;
 
 	if (argc != 5) {
-		fputs("usage: hostile-peers MONITOR PKI LOG flights|costs|delays|finished\n", stderr);
+		fputs("usage: hostile-peers MONITOR PKI LOG flights|certificates|costs|delays|finished\n", stderr);
 		return 1;
 	}
 	world_open(&w, (pid_t)atoi(argv[1]), argv[2], argv[3]);
