@@ -144,10 +144,14 @@ static void load_many(struct side *side, enum hs_role ours)
 	heap = mallinfo2().uordblks + mallinfo2().hblkhd - heap;
 	rss = resident();
 	rss = rss > before ? rss - before : 0;
+	if (mallinfo2().uordblks == 0) {	/* memcheck's, which keeps what was freed */
+		g_test_message("malloc() is not the C library's: what stays is not looked at");
+		return;
+	}
 	g_test_message("%d entries: %zu KiB of heap and %lu KiB in memory stay, limit %d", MANY,
 		       heap >> 10, rss, MEMORY_LIMIT >> 10);
 	g_assert_cmpuint(heap, <, MEMORY_LIMIT);
-#ifndef __SANITIZE_ADDRESS__	/* which keeps what was freed */
+#ifndef __SANITIZE_ADDRESS__	/* keeps it, too */
 	g_assert_cmpuint(rss, <, MEMORY_LIMIT >> 10);
 #endif
 }
