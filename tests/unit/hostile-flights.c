@@ -488,7 +488,7 @@ const struct attack hostile_attacks[] = {
 	{ "fatal-alert", fatal_alert, BOTH, false, HS_PEER_ALERT, "alert handshake_failure(40)", -1 },
 	{ "second-hello", second_hello, SERVER, false, HS_PROTOCOL, "broke the protocol: ", -1 },
 	{ "early-data", some_early_data, SERVER, false, HS_OK, "", -1 },
-	{ "much-early-data", much_early_data, SERVER, false, HS_PROTOCOL, "unexpected TLS packet", -1 },
+	{ "much-early-data", much_early_data, SERVER, false, HS_PROTOCOL, "sent early data (0-RTT)", -1 },
 	{ "large-extension", large_extension, SERVER, false, HS_OK, "", -1 },
 	{ "huge-extension", huge_extension, SERVER, false, HS_PROTOCOL, "at most 32768 are read", 50 },
 	{ "many-extensions", many_extensions, SERVER, false, HS_OK, "", -1 },

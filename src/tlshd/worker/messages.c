@@ -51,14 +51,14 @@ static void check_size(struct session *s, unsigned int type, size_t size)
  */
 static void check_record_end(struct session *s, unsigned int type)
 {
-	if (type != GNUTLS_HANDSHAKE_CLIENT_HELLO && type != GNUTLS_HANDSHAKE_SERVER_HELLO &&
-	    type != GNUTLS_HANDSHAKE_FINISHED)
-		return;
-	if (gnutls_record_check_pending(s->tls) > 0)
+	const char *name = type == GNUTLS_HANDSHAKE_CLIENT_HELLO ? "ClientHello" :
+			   type == GNUTLS_HANDSHAKE_SERVER_HELLO ? "ServerHello" :
+			   type == GNUTLS_HANDSHAKE_FINISHED	 ? "Finished" : NULL;
+
+	if (name && gnutls_record_check_pending(s->tls) > 0)
 		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
 			    "the %s broke the protocol: more came in the record of its %s, behind "
-			    "which the keys change", session_peer_word(s),
-			    gnutls_handshake_description_get_name(type));
+			    "which the keys change", session_peer_word(s), name);
 }
 
 static unsigned int number(const uint8_t *at)

@@ -493,18 +493,8 @@ static void complete(struct session *s, struct hs_result *result)
 
 	text_copy(result->protocol, sizeof(result->protocol), "TLS 1.3");
 	text_copy(result->group, sizeof(result->group), group ? group : "");
-	/*
-	 * RFC 8446 5.1: no message shares a record with one that changes the keys. What is behind
-	 * the Finished could neither be undone nor given to the kernel.
-	 */
-	if (gnutls_record_check_pending(s->tls) != 0) {
-		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
-			    "the %s broke the protocol: more came in the record of its Finished",
-			    session_peer_word(s));
-		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
-		return;
-	}
-	if (gnutls_protocol_get_version(s->tls) != GNUTLS_TLS1_3 || !authentic) {
+	if (gnutls_protocol_get_version(s->tls) != GNUTLS_TLS1_3 ||
+	    gnutls_record_check_pending(s->tls) != 0 || !authentic) {
 		verdict_set(&s->verdict, HS_INTERNAL, GNUTLS_A_INTERNAL_ERROR,
 			    "the handshake ended in a state that must not be");
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
