@@ -88,6 +88,10 @@ GByteArray *fp_certificate_verify(const struct forged_peer *p, gnutls_x509_privk
 				  unsigned int scheme, size_t size);
 GByteArray *fp_finished(const struct forged_peer *p);
 
+/* @r is what the library returned for @what: a failure of it ends the test. */
+void fp_check(int r, const char *what);
+/* Of the messages so far. */
+void fp_transcript_hash(const struct forged_peer *p, uint8_t hash[FP_HASH]);
 /* RFC 8446 7.1: HKDF-Expand-Label, and the Early Secret. */
 void fp_expand(const uint8_t secret[FP_HASH], const char *label, const void *context,
 	       size_t context_len, uint8_t *out, size_t len);
