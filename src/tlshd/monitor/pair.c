@@ -357,15 +357,15 @@ static int weight(const siginfo_t *si)
 /*
  * Has @c ended, and how? It is only looked at here, not reaped. One that has closed its channel is
  * about to end: what it is about to say of itself is waited for, but not for long. (One that only
- * closed it must end as well.)
+ * closed it must end as well.) @wait: ms, for the channel.
  */
-static bool how_it_ends(const struct child *c, siginfo_t *ret)
+static bool how_it_ends(const struct child *c, int wait, siginfo_t *ret)
 {
 	struct pollfd p = { .fd = c->channel };
 
 	if (!c->pid)
 		return false;
-	if (c->channel < 0 || poll(&p, 1, 0) <= 0 || !(p.revents & POLLHUP)) {
+	if (c->channel < 0 || poll(&p, 1, wait) <= 0 || !(p.revents & POLLHUP)) {
 		ret->si_pid = 0;
 		return waitid(P_PID, c->pid, ret, WEXITED | WNOHANG | WNOWAIT) == 0 && ret->si_pid;
 	}
@@ -376,21 +376,26 @@ static bool how_it_ends(const struct child *c, siginfo_t *ret)
 			break;
 		poll(NULL, 0, 1);
 	}
-	return ret->si_pid;
+	/* On a busy host it has had no turn to end yet, but it will, and by this. */
+	if (!ret->si_pid)
+		*ret = (siginfo_t){ .si_pid = c->pid, .si_code = CLD_KILLED, .si_status = SIGKILL };
+	return true;
 }
 
 /*
  * One that sees the other go ends, too, and may be reaped first: then the
  * other's end is the one to tell of. The kernel closes its channels a moment
- * before it can be reaped.
+ * before it can be reaped, and in between them it may do something else: who
+ * ends like one that has seen something is reason to wait for the other's.
  */
 static struct child *first_to_fall(struct child *c, siginfo_t *si)
 {
 	struct child *other = &c->pair->child[c->kind == CHILD_WORKER ? CHILD_KEEPER :
 								      CHILD_WORKER];
 	siginfo_t theirs = { 0 };
+	int wait = weight(si) < 2 ? EXIT_LIMIT_MS : 0;
 
-	if (weight(si) > 2 || !how_it_ends(other, &theirs) || weight(&theirs) <= weight(si))
+	if (weight(si) > 2 || !how_it_ends(other, wait, &theirs) || weight(&theirs) <= weight(si))
 		return c;
 	*si = theirs;
 	return other;
@@ -401,7 +406,7 @@ void pair_end_unreachable(struct child *c)
 	siginfo_t end = { 0 };
 	char how[64];
 
-	if (!how_it_ends(c, &end)) {
+	if (!how_it_ends(c, 0, &end)) {
 		pair_end_by(c, "does not take its work");
 		return;
 	}
@@ -427,12 +432,13 @@ static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx)
 	char how[128];
 
 	pair_read_last_words(pair);
-	first = first_to_fall(c, &end);
-	describe_exit(&end, how, sizeof(how));
-	if (gen->state == GEN_RETIRED && pair->in_flight == 0)
+	if (gen->state == GEN_RETIRED && pair->in_flight == 0) {
 		pool_end_pair(pair, 0, NULL);
-	else
+	} else {
+		first = first_to_fall(c, &end);
+		describe_exit(&end, how, sizeof(how));
 		pair_end_by(first, how);
+	}
 	c->pid = 0;
 	c->exit = sd_event_source_disable_unref(c->exit);
 	if (!pair->child[CHILD_WORKER].pid && !pair->child[CHILD_KEEPER].pid) {
