@@ -36,7 +36,7 @@ void chain_meet(const char *name, enum hs_role ours, const char *chain,
 	g_assert_cmpint(result->peer_verified, ==, expected->outcome == HS_OK);
 	if (expected->outcome != HS_OK)
 		assert_no_keys(&h.pair, ours);
-	hostile_at_most(name, h.spent, usual, limit);
+	hostile_at_most(name, h.spent, ours, usual, limit);
 	hostile_close(&h);
 }
 

@@ -50,7 +50,10 @@ gint64 hostile_usual(enum hs_role role);
 gint64 run_timed(struct pair *p, enum hs_role role);
 gint64 cpu_us(void);
 
-/* Prints "NAME: cost ... limit" and holds the limit, a multiple of what is usual. */
-void hostile_at_most(const char *name, gint64 cost, gint64 usual, double limit);
+/*
+ * Prints "NAME: cost ... limit" and holds the limit, a multiple of what is usual for @role. Where
+ * that seems to be passed, what is usual is measured again: the machine may be busier now.
+ */
+void hostile_at_most(const char *name, gint64 cost, enum hs_role role, gint64 usual, double limit);
 
 #endif

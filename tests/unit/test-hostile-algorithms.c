@@ -64,7 +64,7 @@ static void measure(const char *name, const char *chain, const struct pki_cert *
 			usual[ours] = hostile_usual(ours);	/* the machine may be busier now */
 			spent = cost(ours, chain, key);
 		}
-		hostile_at_most(text, spent, usual[ours], limit);
+		hostile_at_most(text, spent, ours, usual[ours], limit);
 	}
 }
 

@@ -140,7 +140,7 @@ static void load_many(struct side *side, enum hs_role ours)
 	gint64 start = cpu_us();
 
 	make_engine(side);
-	hostile_at_most("to load it", cpu_us() - start, usual[ours], LOAD_LIMIT);
+	hostile_at_most("to load it", cpu_us() - start, ours, usual[ours], LOAD_LIMIT);
 	heap = mallinfo2().uordblks + mallinfo2().hblkhd - heap;
 	rss = resident();
 	rss = rss > before ? rss - before : 0;
@@ -171,7 +171,7 @@ static void test_many(void)
 			least = MIN(least, spent);
 		}
 		usual[ours] = hostile_usual(ours);	/* near in time */
-		hostile_at_most("a handshake with it", least, usual[ours], LOOKUP_LIMIT);
+		hostile_at_most("a handshake with it", least, ours, usual[ours], LOOKUP_LIMIT);
 		meet(ours, side.engine, gone, HS_CERT_REVOKED, "is revoked according to crl.pem");
 		drop_engine(&side);
 	}

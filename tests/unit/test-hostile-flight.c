@@ -28,7 +28,7 @@ static void attack(const struct attack *t, enum hs_role ours)
 	g_test_message("%s: %s: %s; alert %d; %zu KiB of heap, limit %d", hs_role_name(ours),
 		       hs_outcome_name(h.pair.result[ours].outcome), h.pair.result[ours].reason,
 		       h.peer.alert, grown >> 10, HEAP_LIMIT >> 10);
-	hostile_at_most(t->name, h.spent, usual[ours], COST_LIMIT);
+	hostile_at_most(t->name, h.spent, ours, usual[ours], COST_LIMIT);
 	assert_outcome(&h.pair, ours, t->outcome);
 	assert_reason(&h.pair, ours, t->reason);
 	if (t->outcome != HS_OK)

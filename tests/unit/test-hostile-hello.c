@@ -250,7 +250,7 @@ static void test_hello(gconstpointer data)
 		least = MIN(least, h.spent);
 		hostile_close(&h);
 	}
-	hostile_at_most(t->name, least, usual, COST_LIMIT);
+	hostile_at_most(t->name, least, HS_SERVER, usual, COST_LIMIT);
 }
 
 /* --- early data --- */
@@ -311,7 +311,7 @@ static void test_early(gconstpointer data)
 	send_early(&h, t->len, t->record);
 	finish(&h);
 	check(&h, t->name, t->outcome, t->reason, before);
-	hostile_at_most(t->name, h.spent, usual, COST_LIMIT);
+	hostile_at_most(t->name, h.spent, HS_SERVER, usual, COST_LIMIT);
 	hostile_close(&h);
 }
 

@@ -62,7 +62,7 @@ static void test_dear(gconstpointer data)
 
 	for (unsigned int ours = 0; ours < HS_N_ROLES; ours++) {
 		cost = cost_of(ours, chain, scheme, size, t->reason, t->limit);
-		hostile_at_most(hs_role_name(ours), cost, usual[ours], t->limit);
+		hostile_at_most(hs_role_name(ours), cost, ours, usual[ours], t->limit);
 	}
 }
 
@@ -92,7 +92,7 @@ static void test_certified(void)
 		gint64 cost = cost_of(HS_SERVER, chain, SCHEME_PSS_RSAE, cases[i].bits / 8,
 				      cases[i].reason, cases[i].limit);
 
-		hostile_at_most(name, cost, usual[HS_SERVER], cases[i].limit);
+		hostile_at_most(name, cost, HS_SERVER, usual[HS_SERVER], cases[i].limit);
 	}
 }
 

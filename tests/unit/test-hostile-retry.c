@@ -132,7 +132,7 @@ static void check(const struct hostile *h, const char *name, enum hs_outcome out
 	assert_reason(&h->pair, ours, reason);
 	if (outcome != HS_OK)
 		assert_no_keys(&h->pair, ours);
-	hostile_at_most(name, h->spent, usual[ours], COST_LIMIT);
+	hostile_at_most(name, h->spent, ours, usual[ours], COST_LIMIT);
 }
 
 /* --- one retry, refused or answered --- */
@@ -178,7 +178,7 @@ static void test_one(gconstpointer data)
 		if (t->outcome == HS_OK) {
 			g_assert_true(again);
 			g_assert_cmpint(h.pair.status[HS_CLIENT], !=, SESSION_ENDED);
-			hostile_at_most(t->name, h.spent, usual[HS_CLIENT], COST_LIMIT);
+			hostile_at_most(t->name, h.spent, HS_CLIENT, usual[HS_CLIENT], COST_LIMIT);
 		} else {
 			check(&h, t->name, t->outcome, t->reason);
 			g_assert_false(again);
