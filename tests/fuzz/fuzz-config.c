@@ -25,6 +25,8 @@ static void check(const struct config *config)
 	g_assert_cmpuint(config->workers, <=, 64);
 	g_assert_cmpuint(config->max_handshakes, >=, 16);
 	g_assert_cmpuint(config->max_handshakes, <=, 16384);
+	g_assert_cmpuint(config->max_handshakes_per_peer, >=, 16);
+	g_assert_cmpuint(config->max_handshakes_per_peer, <=, 16384);
 	g_assert_nonnull(config->keyrings);
 	for (unsigned int role = 0; role < HS_N_ROLES; role++) {
 		const struct config_role *r = &config->role[role];
@@ -52,6 +54,7 @@ static void same(const struct config *a, const struct config *b)
 				   (const char *const *)b->keyrings));
 	g_assert_cmpuint(a->workers, ==, b->workers);
 	g_assert_cmpuint(a->max_handshakes, ==, b->max_handshakes);
+	g_assert_cmpuint(a->max_handshakes_per_peer, ==, b->max_handshakes_per_peer);
 	g_assert_cmpuint(a->delay_done, ==, b->delay_done);
 	for (unsigned int role = 0; role < HS_N_ROLES; role++) {
 		same_files(&a->role[role].truststore, &b->role[role].truststore);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include "tlshd/monitor/keys.h"
 
 #define SERIAL(a) (1000 + atoi((a)->nl.peername + 1))
+#define FAILURE_AFTER 100000	/* its ACCEPT, us */
 #define IDENTITY "the client's identity"
 
 struct world *world;
@@ -51,6 +53,15 @@ static struct asked *find_fd(int fd)
 
 /* --- the kernel --- */
 
+static unsigned int count_live(void)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < world->all->len; i++)
+		n += live(nth(i));
+	return n;
+}
+
 int netlink_accept(struct netlink *nl, struct netlink_request *ret)
 {
 	struct asked *a;
@@ -65,10 +76,24 @@ int netlink_accept(struct netlink *nl, struct netlink_request *ret)
 	g_assert_no_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
 	a->nl.fd = ends[0];
 	a->far = ends[1];
+	a->answered = a->refused = world->max != UINT_MAX && count_live() >= world->max;
+	if (a->refused)
+		a->expect = HS_BUSY;
 	a->accepted = true;
 	g_assert_cmpint(sd_event_now(world->event, CLOCK_MONOTONIC, &a->since), >=, 0);
 	*ret = a->nl;
 	return 0;
+}
+
+/* It has ended. If nobody said how, then by its deadline. */
+static void ended(struct asked *a)
+{
+	if (a->expect != NONE)
+		return;
+	g_assert_cmpuint((uint64_t)g_get_monotonic_time(), >=, a->since + a->nl.timeout_ms * 1000);
+	g_assert_cmpuint(a->nl.timeout_ms, !=, 0);
+	a->expect = HS_TIMEOUT;
+	a->overdue = a->n_dispatched;
 }
 
 int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remote_auth)
@@ -78,13 +103,9 @@ int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remot
 	nl->n_done_calls++;
 	g_assert_cmpint(fcntl(fd, F_GETFD), >=, 0);
 	g_assert_cmpuint(a->n_done, ==, 0);
-	if (a->expect == NONE) {
-		g_assert_cmpuint((uint64_t)g_get_monotonic_time(), >=,
-				 a->since + a->nl.timeout_ms * 1000);
-		g_assert_cmpuint(a->nl.timeout_ms, !=, 0);
-		a->expect = HS_TIMEOUT;
-		a->overdue = a->n_dispatched;
-	}
+	ended(a);
+	if (status)	/* the kernel may still be about to take its reference on the socket */
+		g_assert_cmpint(g_get_monotonic_time(), >=, (gint64)a->since + FAILURE_AFTER);
 	g_assert_cmpuint(status, ==, hs_outcome_errno(a->expect));
 	g_assert_cmpuint(remote_auth, ==, !a->expect_auth ? 0 :
 			 a->nl.auth == HS_AUTH_PSK ? (unsigned int)SERIAL(a) : 1);
@@ -193,17 +214,16 @@ void there_is_room(void)
 {
 	world->pool.full_for_keys = false;
 	for (unsigned int i = 0; i < world->pool.pairs->len; i++)
-		((struct pair *)g_ptr_array_index(world->pool.pairs, i))->full = false;
+		((struct pair *)world->pool.pairs->pdata[i])->full = false;
 	requests_dispatch(world->table);
 }
 
 struct pair *any_pair(void)
 {
 	GPtrArray *pairs = world->pool.pairs;
+	gint32 n = (gint32)pairs->len;
 
-	if (!pairs->len)
-		return NULL;
-	return g_ptr_array_index(pairs, g_rand_int_range(world->rng, 0, (gint32)pairs->len));
+	return n ? pairs->pdata[g_rand_int_range(world->rng, 0, n)] : NULL;
 }
 
 int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pair **ret)
@@ -232,17 +252,14 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 		a->expect = HS_INTERNAL;
 		return r;
 	}
-	fail_malloc_pause();
-	g_assert_true(g_hash_table_add(world->ids, (void *)(uintptr_t)job->id));
-	fail_malloc_go_on();
 	pool->timeout_ms = job->timeout_ms;
 	a->id = job->id;
-	a->pair = pair;
+	a->pair = *ret = pair;
 	a->n_dispatched++;
 	fail_malloc_pause();
+	g_assert_true(g_hash_table_add(world->ids, (void *)(uintptr_t)job->id));
 	g_hash_table_add(pair->jobs, a);
 	fail_malloc_go_on();
-	*ret = pair;
 	return 0;
 }
 
@@ -331,26 +348,18 @@ void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel,
 	g_assert_not_reached();
 }
 
-static unsigned int count_overdue(void)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < world->all->len; i++)
-		n += nth(i)->overdue;
-	return n;
-}
-
 void pool_overdue(struct pool *pool, struct pair *pair)
 {
-	unsigned int n = 0;
+	unsigned int n = 0, n_overdue = 0;
 
 	/* After the answer, once for each, and while the pair is there. */
 	g_assert_true(g_ptr_array_find(pool->pairs, pair, NULL));
-	pool->n_overdue++;
-	g_assert_cmpuint(pool->n_overdue, ==, count_overdue());
-	for (unsigned int i = 0; i < world->all->len; i++)
+	for (unsigned int i = 0; i < world->all->len; i++) {
 		n += nth(i)->overdue && nth(i)->pair == pair && nth(i)->answered;
+		n_overdue += nth(i)->overdue;
+	}
 	g_assert_cmpuint(n, >, 0);
+	g_assert_cmpuint(++pool->n_overdue, ==, n_overdue);
 	if (pool->kill_overdue)
 		pair_kill(pair);
 }
@@ -382,7 +391,8 @@ static void sink(void *ctx, int priority, const char *text, const struct log_fie
 	}
 	a = nth((unsigned int)atoi(name + 1));
 	a->n_lines++;
-	a->answered = true;	/* after the DONE, before the socket is closed */
+	ended(a);
+	a->answered = true;	/* before the socket is closed */
 	g_assert_cmpstr(field(fields, n_fields, "TLSHD_OUTCOME"), ==, hs_outcome_name(a->expect));
 }
 
@@ -393,7 +403,7 @@ void set_up(struct world *w, gconstpointer unused)
 	alarm(60);
 	world = w;
 	w->n_fds = count_fds();
-	w->max = REQUESTS_MAX;
+	w->max = UINT_MAX;
 	w->starved = -1000000;
 	w->rng = g_rand_new_with_seed(SEED);
 	w->log = (struct log){ LOG_DEBUG, sink, NULL };
@@ -490,6 +500,18 @@ void wait_for(struct asked *a)
 		g_assert_cmpint(sd_event_run(world->event, 3000000), >, 0);
 }
 
+void wait_told(struct asked *a)
+{
+	while (!a->n_done)
+		g_assert_cmpint(sd_event_run(world->event, 3000000), >, 0);
+}
+
+void set_limits(unsigned int max, unsigned int delay_done)
+{
+	world->max = max;
+	requests_set_limits(world->table, max, UINT_MAX, delay_done);
+}
+
 void expect_shutdown(void)
 {
 	for (unsigned int i = 0; i < world->all->len; i++) {
@@ -519,28 +541,34 @@ static void check_one(const struct asked *a)
 		g_assert_cmpint(recv(a->far, &byte, 1, MSG_DONTWAIT), ==, -1);
 		return;
 	}
-	g_assert_cmpuint(a->n_done, ==, 1);
-	g_assert_cmpuint(a->n_lines, ==, 1);
+	g_assert_cmpuint(a->n_lines, ==, !a->refused);
 	g_assert_cmpuint(a->n_forgotten, ==, a->n_dispatched);
-	/* The other end sees that nobody holds the socket any more. */
+	if (!a->n_done) {
+		/* It is too soon to tell. */
+		g_assert_cmpint(a->expect, !=, HS_OK);
+		g_assert_cmpint(recv(a->far, &byte, 1, MSG_DONTWAIT), ==, -1);
+		return;
+	}
+	/* Nobody holds the socket any more. */
 	g_assert_cmpint(recv(a->far, &byte, 1, MSG_DONTWAIT), ==, 0);
 }
 
 void check_world(void)
 {
 	uint64_t ok, failed, want_ok = 0, want_failed = 0;
-	unsigned int n_live = 0;
+	unsigned int n_left = 0, n_overdue = 0;
 
 	for (unsigned int i = 0; i < world->all->len; i++) {
 		struct asked *a = nth(i);
 
 		check_one(a);
-		n_live += live(a);
+		n_left += a->accepted && !a->n_done;
+		n_overdue += a->overdue;
 		want_ok += a->answered && a->expect == HS_OK;
 		want_failed += a->answered && a->expect != HS_OK;
 	}
-	g_assert_cmpuint(requests_count(world->table), ==, n_live);
-	g_assert_cmpuint(world->pool.n_overdue, ==, count_overdue());
+	g_assert_cmpuint(requests_count(world->table), ==, n_left);
+	g_assert_cmpuint(world->pool.n_overdue, ==, n_overdue);
 	requests_totals(world->table, &ok, &failed);
 	g_assert_cmpuint(ok, ==, want_ok);
 	g_assert_cmpuint(failed, ==, want_failed);

@@ -30,6 +30,7 @@ struct asked {
 	int far;		/* the other end of its socket */
 	enum hs_outcome expect;	/* NONE: it may only time out */
 	bool expect_auth, accepted, answered;
+	bool refused;		/* by a limit: answered without a line */
 	bool told;		/* its worker has answered; with delay_done that comes first */
 	bool overdue;		/* our own deadline ended it while a worker had it */
 	uint64_t since;		/* by the event loop's clock, us */
@@ -67,7 +68,8 @@ struct world {
 	GPtrArray *all;		/* struct asked */
 	GHashTable *ids;	/* every id there was */
 	unsigned int n_drops;	/* of all links to keyrings */
-	unsigned int n_fds, n_other_lines, max;
+	unsigned int n_fds, n_other_lines;
+	unsigned int max;	/* as set_limits() set it */
 	unsigned int callocs_fail;	/* the next ones of the program under test */
 	gint64 starved;		/* when the last of them failed, us */
 	char *last_line;	/* of the log, that is not about one request */
@@ -113,6 +115,9 @@ void give_keys(struct asked *a);
 /* Lets the event loop do all it has to do now. */
 void settle(void);
 void wait_for(struct asked *a);
+/* Until the kernel has its answer, too: a failure that comes early is told later. */
+void wait_told(struct asked *a);
+void set_limits(unsigned int max, unsigned int delay_done);
 void check_world(void);
 /* What is live now will be answered by a shutdown. */
 void expect_shutdown(void);

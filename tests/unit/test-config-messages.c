@@ -63,6 +63,7 @@ static const struct {
 	{ "number-comment", TEXT("[debug]\nloglevel=1 # x\n"), 2, "from 0 to 9" },
 	{ "delay", TEXT("[debug]\ndelay_done=3601\n"), 2, "from 0 to 3600" },
 	{ "handshakes", TEXT("[daemon]\nmax_handshakes=15\n"), 2, "from 16 to 16384" },
+	{ "per-peer", TEXT("[daemon]\nmax_handshakes_per_peer=0\n"), 2, "from 16 to 16384" },
 	{ "path-empty", TEXT(CLIENT "x509.crl=\n"), 2, "is empty" },
 	{ "path-blank", TEXT(CLIENT "x509.crl=  \t\n"), 2, "is empty" },
 	{ "path-relative", TEXT(CLIENT "x509.crl=a.pem\n"), 2, "must be absolute" },

@@ -75,6 +75,7 @@ static void assert_defaults(const struct config *config)
 	g_assert_cmpuint(config->workers, ==,
 			 CLAMP((unsigned int)sysconf(_SC_NPROCESSORS_ONLN), 2u, 8u));
 	g_assert_cmpuint(config->max_handshakes, ==, 4096);
+	g_assert_cmpuint(config->max_handshakes_per_peer, ==, 1024);
 	g_assert_cmpuint(config->watch, ==, 1);
 	for (role = 0; role < HS_N_ROLES; role++) {
 		g_assert_null(config->role[role].truststore.path);
@@ -116,7 +117,7 @@ static void test_all_keys(void)
 		SERVER "x509.truststore=/s/ca.pem\nx509.crl=/s/crl.pem\n"
 		"x509.certificate=/s/cert.pem\nx509.private_key=pkcs11:token=a;object=b?c=1\n"
 		"x509.pq.certificate=/s/pq.pem\nx509.pq.private_key=TPMKEY:uuid=7\n"
-		"[daemon]\nwatch=0\n");
+		"[daemon]\nwatch=0\nmax_handshakes_per_peer=17\n");
 	const struct config_role *c = &config->role[HS_CLIENT], *s = &config->role[HS_SERVER];
 
 	g_assert_cmpint(config->log_level, ==, LOG_DEBUG);
@@ -125,6 +126,7 @@ static void test_all_keys(void)
 	g_assert_cmpuint(config->delay_done, ==, 3);
 	g_assert_cmpuint(config->workers, ==, 64);
 	g_assert_cmpuint(config->max_handshakes, ==, 16);
+	g_assert_cmpuint(config->max_handshakes_per_peer, ==, 17);
 	g_assert_cmpuint(config->watch, ==, 0);
 	g_assert_cmpuint(g_strv_length(config->keyrings), ==, 3);
 	g_assert_cmpstr(config->keyrings[0], ==, ".one");

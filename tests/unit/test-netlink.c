@@ -384,7 +384,7 @@ static void test_overrun(struct world *w, gconstpointer unused)
 		return;
 	}
 	/* More than any buffer holds; none of them is a READY. */
-	for (unsigned int i = 0; i < 20000; i++)
+	for (unsigned int i = 0; i < 40000; i++)
 		sendto(fd, nlmsg_hdr(msg), nlmsg_hdr(msg)->nlmsg_len, 0, (struct sockaddr *)&group,
 		       sizeof(group));
 	w->nl->family = -1;

@@ -155,7 +155,7 @@ static void test_key_too_late(struct world *w, gconstpointer unused)
 		struct wire_message msg = { .type = WIRE_KEY_LOADED };
 		struct asked *a;
 
-		requests_set_limits(w->table, 1000, i);
+		set_limits(1000, i);
 		a = asked_with_serials();
 		g_assert_true(ask_keys(a));
 		answer(a, HS_TIMEOUT, false);
@@ -172,7 +172,7 @@ static void test_full_and_delayed(struct world *w, gconstpointer unused)
 {
 	struct asked *a;
 
-	requests_set_limits(w->table, 1000, 1);
+	set_limits(1000, 1);
 	a = asked_with_psk(HS_SERVER);
 	w->pool.full_for_keys = true;
 	g_assert_true(ask_keys(a));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The request table, one thing at a time; test-request-random.c has everything at once. */
+/*
+ * The request table, one thing at a time; test-request-limits.c has
+ * what is refused or told later, test-request-random.c everything at once.
+ */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -48,6 +50,7 @@ static void test_late_results(struct world *w, gconstpointer unused)
 	answer(first, HS_CERT_NAME, false);
 	g_assert_true(first->answered);
 	g_assert_cmpint(answer_as(first->pair, first->id, HS_OK, true), ==, POOL_LATE);	/* again */
+	wait_told(first);
 
 	/* The next one in the same slot, with the same pair. */
 	second = ask_and_accept();
@@ -222,65 +225,6 @@ static void test_pair_death(struct world *w, gconstpointer unused)
 	w->pool.kill_other = true;
 	ask_and_accept();
 	check_world();
-}
-
-static void test_limit(struct world *w, gconstpointer unused)
-{
-	struct asked *a[6];
-
-	requests_set_limits(w->table, 2, 0);
-	for (unsigned int i = 0; i < 6; i++)
-		a[i] = ask(HS_CLIENT, HS_AUTH_X509);
-	accept_all();
-	g_assert_cmpuint(requests_count(w->table), ==, 2);
-	g_assert_false(a[2]->accepted);
-	answer(a[0], HS_OK, false);
-	settle();
-	g_assert_true(a[2]->accepted);
-	g_assert_false(a[3]->accepted);
-	/* Lowered: no more until it is below. */
-	requests_set_limits(w->table, 1, 0);
-	answer(a[1], HS_OK, false);
-	settle();
-	g_assert_false(a[3]->accepted);
-	answer(a[2], HS_OK, false);
-	settle();
-	g_assert_true(a[3]->accepted);
-	g_assert_false(a[4]->accepted);
-	requests_set_limits(w->table, 0, 0);
-	answer(a[3], HS_OK, false);
-	settle();
-	g_assert_false(a[4]->accepted);
-}
-
-/* The kernel says READY once for each request: nobody else will ask for those that wait. */
-static void test_limit_raised(struct world *w, gconstpointer unused)
-{
-	struct asked *a[5];
-
-	requests_set_limits(w->table, 1, 0);
-	for (unsigned int i = 0; i < 5; i++)
-		a[i] = ask(HS_CLIENT, HS_AUTH_X509);
-	accept_all();
-	g_assert_cmpuint(requests_count(w->table), ==, 1);
-	requests_set_limits(w->table, 2, 0);
-	settle();
-	g_assert_cmpuint(requests_count(w->table), ==, 2);
-	/* Above the size of the table is the size of the table. */
-	requests_set_limits(w->table, UINT_MAX, 0);
-	settle();
-	g_assert_cmpuint(requests_count(w->table), ==, 5);
-	/* From nothing at all, as after the first configuration. */
-	requests_set_limits(w->table, 0, 0);
-	for (unsigned int i = 0; i < 5; i++)
-		answer(a[i], HS_OK, false);
-	a[0] = ask(HS_CLIENT, HS_AUTH_X509);
-	accept_all();
-	settle();
-	g_assert_false(a[0]->accepted);
-	requests_set_limits(w->table, 1, 0);
-	settle();
-	g_assert_true(a[0]->accepted);
 }
 
 /* One line, however many there are: a kernel that only fails must not fill the log. */
@@ -476,6 +420,7 @@ static void test_keyring(struct world *w, gconstpointer unused)
 	a[3] = ask(HS_CLIENT, HS_AUTH_UNAUTH);
 	accept_all();
 	answer(a[2], HS_TIMEOUT, false);
+	wait_told(a[2]);
 	answer(a[0], HS_OK, true);
 	g_assert_cmpuint(w->n_drops, ==, 0);
 	answer(a[1], HS_OK, true);	/* the last that may have linked one */
@@ -489,7 +434,7 @@ static void test_delay_done(struct world *w, gconstpointer unused)
 	struct asked *good = ask_and_accept(), *bad = ask_and_accept(), *stopped = ask_and_accept();
 	gint64 before;
 
-	requests_set_limits(w->table, 100, 1);
+	set_limits(100, 1);
 	settle();
 	before = g_get_monotonic_time();
 	answer(good, HS_OK, true);
@@ -514,7 +459,7 @@ static void test_delay_done_shutdown(struct world *w, gconstpointer unused)
 {
 	struct asked *good = ask_and_accept(), *bad = ask_and_accept(), *open = ask_and_accept();
 
-	requests_set_limits(w->table, 100, 3600);
+	set_limits(100, 3600);
 	answer(good, HS_OK, true);
 	answer(bad, HS_CERT_NAME, false);
 	settle();
@@ -535,7 +480,7 @@ static void test_delay_done_beyond_deadline(struct world *w, gconstpointer unuse
 	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509);
 
 	a->nl.timeout_ms = 100;
-	requests_set_limits(w->table, 100, 1);
+	set_limits(100, 1);
 	accept_all();
 	answer(a, HS_OK, true);
 	wait_for(a);
@@ -558,8 +503,6 @@ int main(int argc, char **argv)
 	ADD("overdue/ends-pair", test_overdue_ends_pair);
 	ADD("queue", test_queue);
 	ADD("pair-death", test_pair_death);
-	ADD("limit", test_limit);
-	ADD("limit/raised", test_limit_raised);
 	ADD("accept-errors", test_accept_errors);
 	ADD("accept-errors/only", test_accept_faults_only);
 	ADD("no-memory", test_no_memory);

@@ -23,6 +23,8 @@ const struct config_key config_keys[] = {
 	{ "daemon", "workers", CONFIG_NUMBER, AT(workers), 2, 64, CONFIG_DEFAULT_CPUS },
 	{ "daemon", "max_handshakes", CONFIG_NUMBER, AT(max_handshakes), 16, 16384,
 	  CONFIG_MAX_HANDSHAKES },
+	{ "daemon", "max_handshakes_per_peer", CONFIG_NUMBER, AT(max_handshakes_per_peer),
+	  16, 16384, 1024 },
 	{ "daemon", "watch", CONFIG_NUMBER, AT(watch), 0, 1, 1 },
 
 	{ "authenticate", "keyrings", CONFIG_LIST, AT(keyrings) },

@@ -41,6 +41,7 @@ struct config {
 	char **keyrings;		/* NULL-terminated; may be empty; never NULL */
 	unsigned int workers;		/* 2 to 64 */
 	unsigned int max_handshakes;	/* in flight at once, 16 to 16384 */
+	unsigned int max_handshakes_per_peer;	/* ... with one address, 16 to 16384 */
 	unsigned int watch;		/* 1: a change of the files is a reload */
 	struct config_role role[HS_N_ROLES];
 };

@@ -225,7 +225,7 @@ static void adopt(void *ctx, const struct config *config)
 			"max_handshakes is lowered to %u: the limit on open files (LimitNOFILE=) allows no more",
 			max);
 	}
-	requests_set_limits(m->requests, max, config->delay_done);
+	requests_set_limits(m->requests, max, config->max_handshakes_per_peer, config->delay_done);
 }
 
 static bool crowded(void *ctx)
@@ -329,7 +329,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, v
 	/* What is queued in the kernel waits there for our successor. */
 	m->stopping = true;
 	reload_stop(m->reload);
-	requests_set_limits(m->requests, 0, 0);
+	requests_close(m->requests);
 	sd_notify(false, "STOPPING=1\nSTATUS=Finishing the handshakes under way.");
 	log_notice(m->log, "stopping; handshakes under way: %u", requests_count(m->requests));
 	if (sd_event_add_time_relative(m->event, &m->stop_limit, CLOCK_MONOTONIC, STOP_LIMIT, 0,

@@ -7,6 +7,7 @@
 #define TLSHD_MONITOR_REQUEST_PRIVATE_H
 
 #include "common/wire.h"
+#include "tlshd/monitor/limits.h"
 #include "tlshd/monitor/request.h"
 
 /*
@@ -32,7 +33,8 @@ struct request {
 	uint32_t timeout_ms;
 	sd_event_source *timer;		/* the deadline; the wait before DONE, or the next try of it */
 	struct hs_result *delayed;	/* the result that waits for delay_done */
-	bool unanswered;		/* all is over, but the kernel had no memory for the answer */
+	struct limits_entry limits;
+	bool unanswered;		/* all is over, but the answer had to wait */
 	unsigned int status;		/* which is this, and */
 	uint32_t remote_auth;
 	enum asking asking;
@@ -52,7 +54,9 @@ struct requests {
 	struct request *waiting, **waiting_end;
 	sd_event_source *resume;	/* ACCEPT again: there was no room or no memory before */
 	const char *const *keyrings;
-	unsigned int count, max, delay_done;
+	struct limits *limits;
+	bool open;			/* nobody has called requests_close() */
+	unsigned int count, delay_done;
 	unsigned int n_linked;		/* requests whose ACCEPT may have linked a keyring */
 	unsigned int n_due;		/* requests in a _DUE state */
 	unsigned int next_slot;

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "tlshd/monitor/keyring.h"
 #include "tlshd/monitor/keys.h"
@@ -42,6 +43,16 @@
 #define COMPLAIN_EVERY (60 * USEC_PER_SEC)	/* of a shortage */
 #define DESCRIPTORS_NEEDED 3	/* a socket, a list of keys while it is read, a certificate */
 #define FAULTS_MAX 64	/* of ACCEPT in a row; the kernel queues no more than 50 requests */
+#define TURN_MAX 256	/* ACCEPTs before what else there is to do has its turn */
+
+/*
+ * The kernel announces a request before it takes its own reference on the
+ * socket (Linux 6.12, handshake_req_submit()): were a failure told in between,
+ * its consumer could free the socket under it. So none is told before the task
+ * that asked has had time to go on. Success is no such case: a peer has answered
+ * meanwhile, and the consumer keeps the socket.
+ */
+#define FAILURE_AFTER (100 * USEC_PER_MSEC)	/* ACCEPT */
 
 /*
  * The remote-auth of a verified peer. Consumers only ask whether it is 0; it
@@ -85,12 +96,14 @@ int requests_new(struct requests **ret, sd_event *event, const struct log *log,
 	t->event = sd_event_ref(event);
 	t->log = log;
 	t->netlink = netlink;
-	t->max = REQUESTS_MAX;
+	t->open = true;
 	t->waiting_end = &t->waiting;
 	t->spare_fd = eventfd(0, EFD_CLOEXEC);
 	if (t->spare_fd < 0)
 		return -errno;
-	r = sd_event_add_time(event, &t->resume, CLOCK_MONOTONIC, 0, 1, on_resume, t);
+	r = limits_new(&t->limits, event, log);
+	if (r >= 0)
+		r = sd_event_add_time(event, &t->resume, CLOCK_MONOTONIC, 0, 1, on_resume, t);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(t->resume, SD_EVENT_OFF);
 	if (r < 0)
@@ -104,6 +117,7 @@ void requests_free(struct requests *t)
 	if (!t)
 		return;
 	requests_shutdown(t);
+	limits_free(t->limits);
 	sd_event_source_disable_unref(t->resume);
 	sd_event_unref(t->event);
 	fd_close(t->spare_fd);
@@ -120,13 +134,16 @@ void requests_set_keyrings(struct requests *t, const char *const *keyrings)
 	t->keyrings = keyrings;
 }
 
-void requests_set_limits(struct requests *t, unsigned int max, unsigned int delay_done)
+void requests_set_limits(struct requests *t, unsigned int max, unsigned int max_per_peer,
+			 unsigned int delay_done)
 {
-	t->max = max < REQUESTS_MAX ? max : REQUESTS_MAX;
+	limits_set(t->limits, max, max_per_peer);
 	t->delay_done = delay_done;
-	/* What was left in the kernel is not announced again. */
-	if (t->count < t->max)
-		resume(t, 0);
+}
+
+void requests_close(struct requests *t)
+{
+	t->open = false;
 }
 
 unsigned int requests_count(const struct requests *t)
@@ -205,25 +222,13 @@ static void forget(struct request *req)
 	sd_event_source_disable_unref(req->timer);
 	fd_close(req->nl.fd);
 	t->slots[req->id & SLOT_MASK] = NULL;
-	if (t->count-- == t->max)
+	/* What was left in the kernel is not announced again. */
+	if (t->count-- == REQUESTS_MAX)
 		resume(t, 0);
 	if (may_link(req) && --t->n_linked == 0)
 		keyring_drop_links();
 	free(req->delayed);
 	free(req);
-}
-
-/* The answer of what is over, once more. @last: there will be no other try. */
-static void answer_again(struct request *req, bool last)
-{
-	if (send_done(req)) {
-		forget(req);
-	} else if (last) {
-		log_error(req->table->log, "the kernel had no memory for the answer for %s", req->peer);
-		forget(req);
-	} else {
-		set_timer(req, DONE_RETRY);
-	}
 }
 
 /* @pair, which had it, forgets the job. */
@@ -245,7 +250,33 @@ static uint32_t remote_auth(const struct request *req, const struct hs_result *r
 	return req->nl.auth == HS_AUTH_X509 && result->peer_verified ? PEER_VERIFIED : 0;
 }
 
-/* The one end of every request. @result's id is not looked at. */
+/* How long its failure must wait until it may be told, us. */
+static uint64_t too_soon(const struct request *req)
+{
+	uint64_t age = now(req->table) - req->accepted;
+
+	return req->status && age < FAILURE_AFTER ? FAILURE_AFTER - age : 0;
+}
+
+/*
+ * What is over gets its answer. Returns false when that is tried again later: it
+ * is too soon, or the kernel has no memory.
+ */
+static bool answer(struct request *req)
+{
+	uint64_t wait = too_soon(req);
+
+	if (!wait && send_done(req))
+		return true;
+	if (!wait) {
+		complain(req->table, "the kernel has no memory for the answers to its consumers: they are tried again every 20 ms");
+		wait = DONE_RETRY;
+	}
+	set_timer(req, wait);
+	return false;
+}
+
+/* The one end of every request, but for those that a limit refuses. @result's id is not looked at. */
 static void complete(struct request *req, const struct hs_result *result)
 {
 	struct requests *t = req->table;
@@ -258,7 +289,8 @@ static void complete(struct request *req, const struct hs_result *result)
 
 	req->status = report.status;
 	req->remote_auth = remote_auth(req, result);
-	req->unanswered = !send_done(req);
+	limits_give_back(t->limits, &req->limits);
+	req->unanswered = !answer(req);
 	report.duration_us = now(t) - req->accepted;
 	report_handshake(t->log, &report);
 	if (result->outcome == HS_OK)
@@ -273,12 +305,18 @@ static void complete(struct request *req, const struct hs_result *result)
 	else
 		unlink_waiting(req);
 	request_free_keys(req);
-	if (!req->unanswered) {
+	if (!req->unanswered)
 		forget(req);
-		return;
-	}
-	complain(t, "the kernel has no memory for the answers to its consumers: they are tried again every 20 ms");
-	set_timer(req, DONE_RETRY);
+}
+
+/* By a limit, which has been said: without a line of its own, for there may be thousands. */
+static void refuse(struct request *req)
+{
+	req->status = hs_outcome_errno(HS_BUSY);
+	req->table->n_failed++;
+	req->unanswered = !answer(req);
+	if (!req->unanswered)
+		forget(req);
 }
 
 void request_fail(struct request *req, enum hs_outcome outcome, const char *fmt, ...)
@@ -307,7 +345,8 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 	struct pair *pair = req->pair;
 
 	if (req->unanswered) {
-		answer_again(req, false);
+		if (answer(req))
+			forget(req);
 	} else if (req->delayed) {
 		complete_delayed(req);
 	} else if (pair) {
@@ -363,9 +402,12 @@ static void admit(struct requests *t, struct request *req)
 	t->n_linked += may_link(req);
 	t->slots[slot] = req;
 	t->count++;
+	if (!limits_take(t->limits, &req->limits, req->nl.fd, req->peer)) {
+		refuse(req);
+		return;
+	}
 	*t->waiting_end = req;
 	t->waiting_end = &req->next_waiting;
-
 	if (refusal(&req->nl))
 		request_fail(req, HS_UNSUPPORTED, "%s", refusal(&req->nl));
 	else
@@ -426,11 +468,15 @@ static int accept_one(struct requests *t)
 
 int requests_accept(struct requests *t)
 {
-	unsigned int faults = 0;
+	unsigned int faults = 0, n;
 	int fault = 0, r = 0;
 
 	/* Each fault used up a request; a kernel that only fails must not hold us. */
-	while (t->count < t->max && faults < FAULTS_MAX) {
+	for (n = 0; t->open && t->count < REQUESTS_MAX && faults < FAULTS_MAX; n++) {
+		if (n == TURN_MAX) {
+			resume(t, 0);
+			break;
+		}
 		r = accept_one(t);
 		if (r == -EAGAIN || r == -EPERM || r == -ENOMEM)
 			break;
@@ -520,14 +566,30 @@ void requests_pair_died(struct requests *t, struct pair *pair, const char *why)
 	}
 }
 
+/* There will be no other try. */
+static void answer_now(struct request *req)
+{
+	if (!send_done(req))
+		log_error(req->table->log, "the kernel had no memory for the answer for %s", req->peer);
+	forget(req);
+}
+
 void requests_shutdown(struct requests *t)
 {
-	for (unsigned int i = 0; i < REQUESTS_MAX && t->count; i++) {
+	uint64_t wait = 0;
+
+	for (unsigned int i = 0; i < REQUESTS_MAX; i++) {
 		if (t->slots[i] && t->slots[i]->delayed && !t->slots[i]->unanswered)
 			complete_delayed(t->slots[i]);
 		else if (t->slots[i] && !t->slots[i]->unanswered)
 			request_fail(t->slots[i], HS_SHUTDOWN, "the daemon stops");
+		if (t->slots[i] && too_soon(t->slots[i]) > wait)
+			wait = too_soon(t->slots[i]);
+	}
+	if (wait)
+		usleep((useconds_t)wait);
+	for (unsigned int i = 0; i < REQUESTS_MAX && t->count; i++) {
 		if (t->slots[i])
-			answer_again(t->slots[i], true);
+			answer_now(t->slots[i]);
 	}
 }

@@ -15,7 +15,7 @@
 #include "tlshd/monitor/netlink.h"
 #include "tlshd/monitor/pool.h"
 
-#define REQUESTS_MAX 16384	/* at once; config.h max_handshakes stays below */
+#define REQUESTS_MAX 16384	/* at once; beyond it they stay queued in the kernel */
 
 struct requests;
 
@@ -29,17 +29,22 @@ void requests_free(struct requests *requests);
 void requests_set_pool(struct requests *requests, struct pool *pool);
 
 /*
- * @max: requests in flight at once; beyond it they stay queued in the kernel,
- * which tells its consumers to try again. @delay_done: seconds between a result
- * and its DONE (tests of consumers).
+ * @max, @max_per_peer: handshakes in flight at once, in all and with one peer
+ * address. More are refused with HS_BUSY, in fewer lines of the log than there
+ * are refusals. @delay_done: seconds between a result and its DONE (tests of
+ * consumers). Without this call there are no limits.
  */
-void requests_set_limits(struct requests *requests, unsigned int max, unsigned int delay_done);
+void requests_set_limits(struct requests *requests, unsigned int max, unsigned int max_per_peer,
+			 unsigned int delay_done);
+
+/* From now on requests stay queued in the kernel, for a successor. */
+void requests_close(struct requests *requests);
 
 /* Names of keyrings where keys are looked for, NULL-terminated; borrowed until the next call. */
 void requests_set_keyrings(struct requests *requests, const char *const *keyrings);
 
 /*
- * ACCEPTs until nothing is queued or the limit is reached. Returns 0, or -EPERM
+ * ACCEPTs until nothing is queued or the table is full. Returns 0, or -EPERM
  * when this process may not ACCEPT at all. Any other fault is logged and the
  * next request tried.
  */
@@ -53,10 +58,10 @@ enum pool_verdict requests_keys(struct requests *requests, struct pair *pair,
 void requests_pair_died(struct requests *requests, struct pair *pair, const char *why);
 void requests_dispatch(struct requests *requests);
 
-/* Answers all that is left: with HS_SHUTDOWN, or the result that waits for delay_done. */
+/* Answers all that is left: with HS_SHUTDOWN, or the result that waits. */
 void requests_shutdown(struct requests *requests);
 
-/* In flight now. */
+/* Taken and not yet answered. */
 unsigned int requests_count(const struct requests *requests);
 /* Answered since the start: with success, and otherwise. */
 void requests_totals(const struct requests *requests, uint64_t *ret_ok, uint64_t *ret_failed);
