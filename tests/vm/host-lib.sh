@@ -57,8 +57,8 @@ host_program() {
 		-o "$temp/share/bin/$name" "$VM_DIR/$name.c" "$@"
 }
 
-# host_run SECONDS SCRIPT: in the guest, with the rest of the arguments.
+# host_run SECONDS SCRIPT [OPTION...]: in the guest, with the rest of the arguments; options of run.
 host_run() {
-	"$VM_DIR/run" --kernel "$kernel" --build "$build" --share "$temp/share" --timeout "$1" \
+	"$VM_DIR/run" "${@:3}" --kernel "$kernel" --build "$build" --share "$temp/share" --timeout "$1" \
 		"$VM_DIR/$2" "${rest[@]}"
 }

@@ -109,8 +109,16 @@ watchdog() {
 		read -r -t "$LIMIT" -u "$beat" || status=$?
 		((status <= 128)) ||
 			pkill -s 0 -x \
-				'hsnc|openssl|gnutls-cli|gnutls-serv|flight-peer|socket-state|busybox|deaths|hostile-peers'
+				'hsnc|openssl|gnutls-cli|gnutls-serv|flight-peer|socket-state|busybox|deaths|hostile-peers' 2>/dev/null
 	done
+}
+
+# fields LINE: NAME=VALUE of a program's line become variables
+fields() {
+	local word
+
+	# shellcheck disable=SC2229  # their names come from the program
+	for word in $1; do printf -v "${word%%=*}" %s "${word#*=}"; done
 }
 
 # try NAME COMMAND...: a check with a limit
