@@ -377,8 +377,11 @@ static bool how_it_ends(const struct child *c, int wait, siginfo_t *ret)
 		poll(NULL, 0, 1);
 	}
 	/* On a busy host it has had no turn to end yet, but it will, and by this. */
-	if (!ret->si_pid)
-		*ret = (siginfo_t){ .si_pid = c->pid, .si_code = CLD_KILLED, .si_status = SIGKILL };
+	if (!ret->si_pid) {
+		ret->si_code = CLD_KILLED;
+		ret->si_pid = c->pid;
+		ret->si_status = SIGKILL;
+	}
 	return true;
 }
 
