@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "hostile-chain.h"
+#include "chain-meet.h"
 
 #include "forge-der.h"
 

@@ -3,8 +3,8 @@
  * Certificates with extensions that the library does not make, and what our end says of a peer
  * that has them and the key as well. Any failure ends the test.
  */
-#ifndef TLSHD_TESTS_HOSTILE_CHAIN_H
-#define TLSHD_TESTS_HOSTILE_CHAIN_H
+#ifndef TLSHD_TESTS_CHAIN_MEET_H
+#define TLSHD_TESTS_CHAIN_MEET_H
 
 #include "hostile-certs.h"
 #include "hostile-world.h"

@@ -6,9 +6,9 @@
  */
 #include <string.h>
 
+#include "chain-meet.h"
 #include "forge-der.h"
 #include "forge-key.h"
-#include "hostile-chain.h"
 
 #define CHAIN_MAX 10
 #define OWN_LIMIT 4.0

@@ -2,8 +2,8 @@
 /* Certificates of a signer we trust, whose content is made to deceive or to take long. */
 #include <string.h>
 
+#include "chain-meet.h"
 #include "forge-der.h"
-#include "hostile-chain.h"
 
 #define ANY_COST 40.0	/* ordinary mutual handshakes, for who has been certified by us */
 

@@ -5,8 +5,8 @@
  */
 #include <string.h>
 
+#include "chain-meet.h"
 #include "forge-der.h"
-#include "hostile-chain.h"
 
 #define POLICY_CONSTRAINTS "2.5.29.36"
 #define INHIBIT_ANY_POLICY "2.5.29.54"

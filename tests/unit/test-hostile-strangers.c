@@ -6,8 +6,8 @@
  */
 #include <string.h>
 
+#include "chain-meet.h"
 #include "forge-der.h"
-#include "hostile-chain.h"
 
 #define AKI "2.5.29.35"
 #define CHAIN_MAX 10
