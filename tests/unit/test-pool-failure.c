@@ -228,7 +228,8 @@ static void test_linger(struct world *w, gconstpointer unused)
 	WAIT(done(task));
 	g_assert_cmpuint(task->n_deaths, ==, 1);
 	g_assert_true(g_str_has_prefix(w->why, "worker["));
-	g_assert_nonnull(strstr(w->why, "SIGKILL"));
+	/* On a busy machine nobody knows how yet. */
+	g_assert_true(strstr(w->why, "SIGKILL") || strstr(w->why, "has ended"));
 	WAIT(n_alive() == 4);
 }
 

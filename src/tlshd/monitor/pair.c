@@ -19,6 +19,7 @@
 
 #define START_LIMIT (30 * USEC_PER_SEC)	/* for a pair to be ready */
 #define EXIT_LIMIT_MS 50		/* between the end of a channel and that of its process */
+#define END_UNKNOWN 0	/* as si_code: it has closed its channel, and is not yet to be reaped */
 #define BATCH 64			/* messages read before others get their turn */
 #define LOG_WINDOW (60 * USEC_PER_SEC)
 #define LOG_LINES 100			/* of one process in that time; the others are counted */
@@ -318,7 +319,9 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 
 static void describe_exit(const siginfo_t *si, char *buf, size_t size)
 {
-	if (si->si_code == CLD_EXITED)
+	if (si->si_code == END_UNKNOWN)
+		snprintf(buf, size, "has ended");
+	else if (si->si_code == CLD_EXITED)
 		snprintf(buf, size, "ended with status %d", si->si_status);
 	else if (si->si_status == SIGSYS)
 		snprintf(buf, size, "was killed by signal %d (SIGSYS): it made a system call that its "
@@ -347,10 +350,12 @@ static void read_last_words(struct child *c)
 /* How much an end tells: those who see the other go end with EX_OK or EX_IOERR. */
 static int weight(const siginfo_t *si)
 {
-	if (si->si_code != CLD_EXITED)
-		return 3;
-	if (si->si_status != EX_OK && si->si_status != EX_IOERR)
+	if (si->si_code == END_UNKNOWN)
 		return 2;
+	if (si->si_code != CLD_EXITED)
+		return 4;
+	if (si->si_status != EX_OK && si->si_status != EX_IOERR)
+		return 3;
 	return si->si_status == EX_IOERR;
 }
 
@@ -376,12 +381,9 @@ static bool how_it_ends(const struct child *c, int wait, siginfo_t *ret)
 			break;
 		poll(NULL, 0, 1);
 	}
-	/* On a busy host it has had no turn to end yet, but it will, and by this. */
-	if (!ret->si_pid) {
-		ret->si_code = CLD_KILLED;
-		ret->si_pid = c->pid;
-		ret->si_status = SIGKILL;
-	}
+	/* On a busy host it has had no turn to end yet, but it will. */
+	if (!ret->si_pid)
+		ret->si_code = END_UNKNOWN;
 	return true;
 }
 
@@ -398,7 +400,7 @@ static struct child *first_to_fall(struct child *c, siginfo_t *si)
 	siginfo_t theirs = { 0 };
 	int wait = weight(si) < 2 ? EXIT_LIMIT_MS : 0;
 
-	if (weight(si) > 2 || !how_it_ends(other, wait, &theirs) || weight(&theirs) <= weight(si))
+	if (weight(si) > 3 || !how_it_ends(other, wait, &theirs) || weight(&theirs) <= weight(si))
 		return c;
 	*si = theirs;
 	return other;
