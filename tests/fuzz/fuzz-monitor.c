@@ -461,7 +461,9 @@ static void set_up(uint8_t how)
 	g_assert_cmpint(pool_new(&w.pool, w.event, &fuzz_log, 1, &callbacks, NULL, reason,
 				 sizeof(reason)), ==, 0);
 	requests_set_pool(w.table, w.pool);
-	requests_set_limits(w.table, how & 1 ? 4 : 100, how & 1 ? 2 : 100, how & 2 ? 3600 : 0);
+	requests_set_limits(w.table, &(struct requests_limits){
+		.max = how & 1 ? 4 : 100, .max_per_peer = how & 1 ? 2 : 100, .room = 200,
+		.delay_done = how & 2 ? 3600 : 0 });
 	w.gen = calloc(1, sizeof(*w.gen));
 	if (!w.gen)
 		g_error("out of memory");

@@ -76,9 +76,8 @@ int netlink_accept(struct netlink *nl, struct netlink_request *ret)
 	g_assert_no_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
 	a->nl.fd = ends[0];
 	a->far = ends[1];
-	a->answered = a->refused = world->max != UINT_MAX && count_live() >= world->max;
-	if (a->refused)
-		a->expect = HS_BUSY;
+	a->answered = a->refused = count_live() >= world->max;
+	a->expect = a->refused ? HS_BUSY : a->expect;
 	a->accepted = true;
 	g_assert_cmpint(sd_event_now(world->event, CLOCK_MONOTONIC, &a->since), >=, 0);
 	*ret = a->nl;
@@ -90,8 +89,8 @@ static void ended(struct asked *a)
 {
 	if (a->expect != NONE)
 		return;
-	g_assert_cmpuint((uint64_t)g_get_monotonic_time(), >=, a->since + a->nl.timeout_ms * 1000);
 	g_assert_cmpuint(a->nl.timeout_ms, !=, 0);
+	g_assert_cmpint(g_get_monotonic_time(), >=, (gint64)a->since + a->nl.timeout_ms * 1000);
 	a->expect = HS_TIMEOUT;
 	a->overdue = a->n_dispatched;
 }
@@ -104,7 +103,7 @@ int netlink_done(struct netlink *nl, int fd, unsigned int status, uint32_t remot
 	g_assert_cmpint(fcntl(fd, F_GETFD), >=, 0);
 	g_assert_cmpuint(a->n_done, ==, 0);
 	ended(a);
-	if (status)	/* the kernel may still be about to take its reference on the socket */
+	if (status)	/* the kernel may be about to take its own reference on the socket */
 		g_assert_cmpint(g_get_monotonic_time(), >=, (gint64)a->since + FAILURE_AFTER);
 	g_assert_cmpuint(status, ==, hs_outcome_errno(a->expect));
 	g_assert_cmpuint(remote_auth, ==, !a->expect_auth ? 0 :
@@ -508,8 +507,9 @@ void wait_told(struct asked *a)
 
 void set_limits(unsigned int max, unsigned int delay_done)
 {
-	world->max = max;
-	requests_set_limits(world->table, max, UINT_MAX, delay_done);
+	struct requests_limits limits = { world->max = max, UINT_MAX, UINT_MAX, delay_done };
+
+	requests_set_limits(world->table, &limits);
 }
 
 void expect_shutdown(void)

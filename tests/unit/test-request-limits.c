@@ -2,7 +2,6 @@
 /* The request table: what is refused, what is left in the kernel, what is told later. */
 #include <limits.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "request-world.h"
 
@@ -55,7 +54,8 @@ static void test_limit_delayed(struct world *w, gconstpointer unused)
 static void test_limit_per_peer(struct world *w, gconstpointer unused)
 {
 	w->max = 2;
-	requests_set_limits(w->table, 1000, 2, 0);
+	requests_set_limits(w->table, &(struct requests_limits){
+		.max = 1000, .max_per_peer = 2, .room = 2000 });
 	for (unsigned int i = 0; i < 4; i++)
 		g_assert_cmpint(ask_and_accept()->refused, ==, i >= 2);
 	g_assert_cmpuint(w->n_other_lines, ==, 1);
@@ -77,26 +77,53 @@ static void test_close(struct world *w, gconstpointer unused)
 }
 
 /* The kernel says READY once for each request: what had no room is asked for when there is some. */
-static void test_table_full(struct world *w, gconstpointer unused)
+static void test_no_room(struct world *w, gconstpointer unused)
 {
-	struct rlimit was, high = { 2 * REQUESTS_MAX + 100, 2 * REQUESTS_MAX + 100 };
-	struct asked *last;
+	struct requests_limits limits = { .max = 1000, .max_per_peer = 1000, .room = 20 };
+	struct asked *last, *more;
 
-	g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &was));
-	if (was.rlim_cur < high.rlim_cur && setrlimit(RLIMIT_NOFILE, &high) < 0) {
-		g_test_skip("this user may not have as many descriptors as there are places");
-		return;
-	}
-	w->pool.full = true;
-	for (unsigned int i = 0; i < REQUESTS_MAX + 1; i++)
-		last = ask(HS_CLIENT, HS_AUTH_UNAUTH);
+	requests_set_limits(w->table, &limits);
+	for (unsigned int i = 0; i < 20; i++)
+		ask(HS_CLIENT, HS_AUTH_UNAUTH);
+	last = ask(HS_CLIENT, HS_AUTH_UNAUTH);
+	more = ask(HS_CLIENT, HS_AUTH_UNAUTH);
 	accept_all();
 	settle();
-	g_assert_cmpuint(requests_count(w->table), ==, REQUESTS_MAX);
+	g_assert_cmpuint(requests_count(w->table), ==, 20);
 	g_assert_false(last->accepted);
-	w->pool.full = false;
-	requests_dispatch(w->table);
 	answer(nth(0), HS_OK, false);
+	settle();
+	g_assert_true(last->accepted);
+	/* One that has failed has its place until that is told. */
+	answer(nth(1), HS_CERT_NAME, false);
+	settle();
+	g_assert_false(more->accepted);
+	wait_told(nth(1));
+	settle();
+	g_assert_true(more->accepted);
+	more = ask(HS_CLIENT, HS_AUTH_UNAUTH);
+	accept_all();
+	g_assert_false(more->accepted);
+	limits.room = 21;
+	requests_set_limits(w->table, &limits);
+	settle();
+	g_assert_true(more->accepted);
+}
+
+/* Consumers that ask as fast as they are answered are in nobody's way. */
+static void test_turns(struct world *w, gconstpointer unused)
+{
+	struct asked *a = ask_and_accept(), *last;
+
+	for (unsigned int i = 0; i < 200; i++)
+		last = ask(HS_CLIENT, HS_AUTH_UNAUTH);
+	accept_all();
+	g_assert_false(last->accepted);
+	/* What else there is has its turn before more are taken, however often the kernel tells of them. */
+	for (unsigned int i = 0; i < 10; i++)
+		accept_all();
+	g_assert_false(last->accepted);
+	answer(a, HS_OK, true);
 	settle();
 	g_assert_true(last->accepted);
 }
@@ -135,7 +162,8 @@ int main(int argc, char **argv)
 	ADD("limit/delayed", test_limit_delayed);
 	ADD("limit/per-peer", test_limit_per_peer);
 	ADD("close", test_close);
-	ADD("table-full", test_table_full);
+	ADD("no-room", test_no_room);
+	ADD("turns", test_turns);
 	ADD("failure-at-once", test_failure_at_once);
 	return g_test_run();
 }

@@ -112,6 +112,7 @@ static void learn_address(uint8_t address[16], int fd)
 	} a = { 0 };
 	socklen_t len = sizeof(a);
 
+	memset(address, 0, 16);
 	if (getpeername(fd, &a.sa, &len) < 0)
 		return;
 	if (a.sa.sa_family == AF_INET6) {

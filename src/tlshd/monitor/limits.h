@@ -17,7 +17,7 @@
 
 struct limits;
 
-/* A handshake that is counted: part of a request, all 0 when it is not. */
+/* A handshake that may be counted: part of a request, all 0 at first. */
 struct limits_entry {
 	LIST_ENTRY(limits_entry) link;
 	uint8_t address[16];	/* of its peer; IPv4 as ::ffff:a.b.c.d; all 0: none is known */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
@@ -209,23 +210,25 @@ static int learn_ciphers(struct monitor *m, uint32_t *ret)
 static void adopt(void *ctx, const struct config *config)
 {
 	struct monitor *m = ctx;
-	struct rlimit nofile = { .rlim_cur = REQUESTS_MAX };
-	unsigned int asked, max, kept;
+	struct rlimit nofile = { .rlim_cur = 2 * REQUESTS_MAX };
+	struct requests_limits limits;
+	unsigned int kept;
 
 	m->log->level = config->log_level;
 	requests_set_keyrings(m->requests, (const char *const *)config->keyrings);
 	netlink_set_debug(config->netlink_debug);
 	getrlimit(RLIMIT_NOFILE, &nofile);
-	asked = max = config->max_handshakes;
 	kept = DESCRIPTORS_KEPT(config->workers);
-	if (nofile.rlim_cur < max + kept) {
-		max = nofile.rlim_cur > 2 * kept ? nofile.rlim_cur - kept : kept;
-		/* Nobody asked for the default: no need to explain it. */
-		log_msg(m->log, asked == CONFIG_MAX_HANDSHAKES ? LOG_DEBUG : LOG_NOTICE,
-			"max_handshakes is lowered to %u: the limit on open files (LimitNOFILE=) allows no more",
-			max);
-	}
-	requests_set_limits(m->requests, max, config->max_handshakes_per_peer, config->delay_done);
+	limits.room = nofile.rlim_cur < 2 * kept ? kept :
+		      (unsigned int)MIN(nofile.rlim_cur - kept, REQUESTS_MAX);
+	/* An eighth is for those that are refused, which have their sockets until they are told. */
+	limits.max = MIN(config->max_handshakes, limits.room - limits.room / 8);
+	limits.max_per_peer = MIN(config->max_handshakes_per_peer, limits.max - limits.max / 4);
+	limits.delay_done = config->delay_done;
+	if (limits.max < config->max_handshakes)
+		log_notice(m->log, "max_handshakes is lowered to %u: the limit on open files (LimitNOFILE=) allows no more",
+			   limits.max);
+	requests_set_limits(m->requests, &limits);
 }
 
 static bool crowded(void *ctx)

@@ -29,7 +29,8 @@ struct request {
 	uint64_t id;
 	struct netlink_request nl;
 	struct pair *pair;		/* who works on it; NULL: waiting, or answered by its worker */
-	uint64_t accepted;		/* CLOCK_MONOTONIC, us */
+	uint64_t accepted;		/* CLOCK_MONOTONIC, us, by the event loop */
+	uint64_t taken;			/* the same by the clock, not sooner than that */
 	uint32_t timeout_ms;
 	sd_event_source *timer;		/* the deadline; the wait before DONE, or the next try of it */
 	struct hs_result *delayed;	/* the result that waits for delay_done */
@@ -56,7 +57,8 @@ struct requests {
 	const char *const *keyrings;
 	struct limits *limits;
 	bool open;			/* nobody has called requests_close() */
-	unsigned int count, delay_done;
+	bool paused;			/* until what else there is to do has had its turn */
+	unsigned int count, room, delay_done;
 	unsigned int n_linked;		/* requests whose ACCEPT may have linked a keyring */
 	unsigned int n_due;		/* requests in a _DUE state */
 	unsigned int next_slot;

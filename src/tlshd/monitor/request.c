@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A request's way: accept_one() makes it, requests_dispatch() gives it to a
- * worker, complete() answers and forgets it. complete() is the only caller of
- * netlink_done() and the only place a request's socket is closed, so that no
- * path can answer twice or not at all.
+ * worker, complete() ends it, or refuse() before it has begun; both once. What is
+ * over is answered then, or later by its timer: send_done() is the only caller of
+ * netlink_done(), and forget(), which follows it, the only place a request's
+ * socket is closed. So no path can answer twice or not at all.
  *
  * A job's id is its slot in the table with a count above it: a late result for
  * an earlier request in the same slot does not find the present one.
@@ -12,18 +13,19 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tlshd/monitor/keyring.h"
 #include "tlshd/monitor/keys.h"
 #include "tlshd/monitor/report.h"
 #include "tlshd/monitor/request-private.h"
+#include "tlshd/monitor/reserve.h"
 
 #define SLOT_BITS 16
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
@@ -41,9 +43,8 @@
 #define NO_MEMORY_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after an allocation failed */
 #define DONE_RETRY (20 * USEC_PER_MSEC)	/* the next DONE after the kernel had no memory for it */
 #define COMPLAIN_EVERY (60 * USEC_PER_SEC)	/* of a shortage */
-#define DESCRIPTORS_NEEDED 3	/* a socket, a list of keys while it is read, a certificate */
 #define FAULTS_MAX 64	/* of ACCEPT in a row; the kernel queues no more than 50 requests */
-#define TURN_MAX 256	/* ACCEPTs before what else there is to do has its turn */
+#define TURN_MAX 64	/* ACCEPTs before what else there is to do has its turn */
 
 /*
  * The kernel announces a request before it takes its own reference on the
@@ -71,10 +72,20 @@ static uint64_t now(const struct requests *t)
 	return usec;
 }
 
+/* Not that of this turn of the event loop, which may have begun long ago. */
+static uint64_t clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
 static int on_resume(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct requests *t = ctx;
 
+	t->paused = false;
 	requests_accept(t);
 	return 0;
 }
@@ -97,6 +108,7 @@ int requests_new(struct requests **ret, sd_event *event, const struct log *log,
 	t->log = log;
 	t->netlink = netlink;
 	t->open = true;
+	t->room = REQUESTS_MAX;
 	t->waiting_end = &t->waiting;
 	t->spare_fd = eventfd(0, EFD_CLOEXEC);
 	if (t->spare_fd < 0)
@@ -134,16 +146,20 @@ void requests_set_keyrings(struct requests *t, const char *const *keyrings)
 	t->keyrings = keyrings;
 }
 
-void requests_set_limits(struct requests *t, unsigned int max, unsigned int max_per_peer,
-			 unsigned int delay_done)
+void requests_set_limits(struct requests *t, const struct requests_limits *limits)
 {
-	limits_set(t->limits, max, max_per_peer);
-	t->delay_done = delay_done;
+	t->room = limits->room < REQUESTS_MAX ? limits->room : REQUESTS_MAX;
+	limits_set(t->limits, limits->max, limits->max_per_peer);
+	t->delay_done = limits->delay_done;
+	/* What was left in the kernel is not announced again. */
+	if (t->count < t->room)
+		resume(t, 0);
 }
 
 void requests_close(struct requests *t)
 {
 	t->open = false;
+	t->delay_done = 0;
 }
 
 unsigned int requests_count(const struct requests *t)
@@ -222,8 +238,7 @@ static void forget(struct request *req)
 	sd_event_source_disable_unref(req->timer);
 	fd_close(req->nl.fd);
 	t->slots[req->id & SLOT_MASK] = NULL;
-	/* What was left in the kernel is not announced again. */
-	if (t->count-- == REQUESTS_MAX)
+	if (t->count-- == t->room)
 		resume(t, 0);
 	if (may_link(req) && --t->n_linked == 0)
 		keyring_drop_links();
@@ -253,7 +268,7 @@ static uint32_t remote_auth(const struct request *req, const struct hs_result *r
 /* How long its failure must wait until it may be told, us. */
 static uint64_t too_soon(const struct request *req)
 {
-	uint64_t age = now(req->table) - req->accepted;
+	uint64_t age = clock_now() - req->taken;
 
 	return req->status && age < FAILURE_AFTER ? FAILURE_AFTER - age : 0;
 }
@@ -396,6 +411,7 @@ static void admit(struct requests *t, struct request *req)
 	req->table = t;
 	req->id = ++t->serial << SLOT_BITS | slot;
 	req->accepted = now(t);
+	req->taken = clock_now();
 	req->timeout_ms = choose_timeout(&req->nl);
 	req->certificate_fd = -1;
 	report_peer(req->nl.fd, req->peer, sizeof(req->peer));
@@ -422,26 +438,6 @@ static void free_unused(struct request **req)
 }
 
 /*
- * ACCEPT without a free descriptor uses a request up: the kernel answers it
- * with EIO. And keys that cannot be looked for would seem not to be there.
- * Returns 0 or -ENOMEM.
- */
-static int check_descriptor(struct requests *t)
-{
-	int fd[DESCRIPTORS_NEEDED];
-	unsigned int n = 0;
-
-	while (n < DESCRIPTORS_NEEDED && (fd[n] = fcntl(t->spare_fd, F_DUPFD_CLOEXEC, 0)) >= 0)
-		n++;
-	for (unsigned int i = 0; i < n; i++)
-		close(fd[i]);
-	if (n == DESCRIPTORS_NEEDED)
-		return 0;
-	complain(t, "no descriptor is left for another handshake: requests wait in the kernel until there is; raise LimitNOFILE=, or lower max_handshakes");
-	return -ENOMEM;
-}
-
-/*
  * Takes one request. All that it needs until its answer is there before it is
  * taken. Returns netlink_accept()'s errors, or -ENOMEM with nothing taken.
  */
@@ -456,9 +452,12 @@ static int accept_one(struct requests *t)
 		return -ENOMEM;
 	}
 	sd_event_source_set_enabled(req->timer, SD_EVENT_OFF);
-	r = check_descriptor(t);
-	if (r == 0)
-		r = netlink_accept(t->netlink, &req->nl);
+	/* ACCEPT without one would use a request up: the kernel answers it with EIO. */
+	if (!reserve_descriptors(t->spare_fd)) {
+		complain(t, "no descriptor is left for another handshake: requests wait in the kernel until there is; raise LimitNOFILE=, or lower max_handshakes");
+		return -ENOMEM;
+	}
+	r = netlink_accept(t->netlink, &req->nl);
 	if (r < 0)
 		return r;
 	admit(t, TAKE_PTR(req));
@@ -472,8 +471,9 @@ int requests_accept(struct requests *t)
 	int fault = 0, r = 0;
 
 	/* Each fault used up a request; a kernel that only fails must not hold us. */
-	for (n = 0; t->open && t->count < REQUESTS_MAX && faults < FAULTS_MAX; n++) {
+	for (n = 0; t->open && !t->paused && t->count < t->room && faults < FAULTS_MAX; n++) {
 		if (n == TURN_MAX) {
+			t->paused = true;
 			resume(t, 0);
 			break;
 		}

@@ -2,7 +2,8 @@
 /*
  * The requests taken from the kernel and not yet answered. Each one ends in
  * exactly one DONE and one log line, by whatever comes first: the worker's
- * result, its death, the deadline, a refusal, or the daemon's stop.
+ * result, its death, the deadline, a refusal, or the daemon's stop. Only those
+ * beyond a limit have no line each (limits.h).
  */
 #ifndef TLSHD_MONITOR_REQUEST_H
 #define TLSHD_MONITOR_REQUEST_H
@@ -15,7 +16,7 @@
 #include "tlshd/monitor/netlink.h"
 #include "tlshd/monitor/pool.h"
 
-#define REQUESTS_MAX 16384	/* at once; beyond it they stay queued in the kernel */
+#define REQUESTS_MAX 32768	/* at once; more than config.h max_handshakes, for those refused */
 
 struct requests;
 
@@ -28,14 +29,19 @@ void requests_free(struct requests *requests);
 /* The pool comes after the table, for its callbacks lead here. */
 void requests_set_pool(struct requests *requests, struct pool *pool);
 
-/*
- * @max, @max_per_peer: handshakes in flight at once, in all and with one peer
- * address. More are refused with HS_BUSY, in fewer lines of the log than there
- * are refusals. @delay_done: seconds between a result and its DONE (tests of
- * consumers). Without this call there are no limits.
- */
-void requests_set_limits(struct requests *requests, unsigned int max, unsigned int max_per_peer,
-			 unsigned int delay_done);
+struct requests_limits {
+	/* Handshakes in flight at once, in all and with one address: more are refused with HS_BUSY. */
+	unsigned int max, max_per_peer;
+	/*
+	 * Requests taken and not yet answered, in flight or not: more stay queued in the
+	 * kernel. Leaves some room beyond @max, or nothing is refused.
+	 */
+	unsigned int room;
+	unsigned int delay_done;	/* s between a result and its DONE, for tests of consumers */
+};
+
+/* Without this call there are no limits but REQUESTS_MAX. */
+void requests_set_limits(struct requests *requests, const struct requests_limits *limits);
 
 /* From now on requests stay queued in the kernel, for a successor. */
 void requests_close(struct requests *requests);

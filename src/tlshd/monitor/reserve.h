@@ -12,4 +12,10 @@
  */
 bool reserve_memory(void);
 
+/*
+ * Sees to it that three descriptors are to be had: a socket, a list of keys while
+ * it is read, a certificate. @fd: any open one. Returns false when they are not.
+ */
+bool reserve_descriptors(int fd);
+
 #endif
