@@ -26,7 +26,7 @@ PACKAGES_VALGRIND=(valgrind libc6-dbg)
 
 # unit tests and style checks
 PACKAGES_TEST=(
-	nettle-dev libgmp-dev openssl gnutls-bin shellcheck mandoc python3 libasan8 libubsan1
+	nettle-dev libgmp-dev openssl gnutls-bin shellcheck mandoc python3 python3-yaml libasan8 libubsan1
 	p11-kit-modules
 )
 
