@@ -121,11 +121,18 @@ int reload(void);
 /* reload() that works, and the wait until it is in force. */
 void start(unsigned int n_workers);
 
-/* Runs the event loop until @condition. */
+/*
+ * Runs the event loop until @condition, for 20 s at most. A turn may find nothing to do: without
+ * pidfd_open(2) a child that stops or goes on ends its wait.
+ */
 #define WAIT(condition)								\
 	do {									\
-		while (!(condition))						\
-			g_assert_cmpint(sd_event_run(world->event, 20 * SECOND), >, 0); \
+		gint64 wait_end = g_get_monotonic_time() + 20 * SECOND;		\
+										\
+		while (!(condition)) {						\
+			g_assert_cmpint(sd_event_run(world->event, 20 * SECOND), >=, 0); \
+			g_assert_cmpint(g_get_monotonic_time(), <, wait_end);	\
+		}								\
 	} while (0)
 /* Runs it for so long. */
 void run_for(unsigned int ms);
