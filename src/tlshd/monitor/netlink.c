@@ -15,8 +15,8 @@
 #include "uapi/handshake.h"
 
 /*
- * Bytes, of which the kernel takes twice as many, and 1280 for a READY: room for
- * 13,000. Nothing is lost when it overflows, but a line of the log tells of it.
+ * Bytes, of which the kernel takes twice as many, and up to 1280 for a READY: room
+ * for 13,000. When it overflows the consumer hears ESRCH; what is queued stays so.
  */
 #define EVENT_BUFFER (8 << 20)
 
