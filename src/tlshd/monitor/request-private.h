@@ -23,6 +23,14 @@ enum asking {
 	ANSWERED,
 };
 
+/* What can be short; each is complained of by itself. */
+enum shortage {
+	SHORT_OF_MEMORY,
+	SHORT_OF_DESCRIPTORS,
+	SHORT_OF_KERNEL_MEMORY,
+	N_SHORTAGES,
+};
+
 struct request {
 	struct requests *table;
 	struct request *next_waiting;	/* not given to a worker yet; oldest first */
@@ -63,7 +71,7 @@ struct requests {
 	unsigned int n_due;		/* requests in a _DUE state */
 	unsigned int next_slot;
 	int spare_fd;			/* to see by whether another descriptor is to be had */
-	uint64_t complained;		/* of a shortage, CLOCK_MONOTONIC, us; 0: not yet */
+	uint64_t complained[N_SHORTAGES];	/* when last, CLOCK_MONOTONIC, us; 0: not yet */
 	uint64_t serial;
 	uint64_t n_ok, n_failed;
 };

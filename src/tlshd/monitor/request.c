@@ -42,7 +42,7 @@
 
 #define NO_MEMORY_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after an allocation failed */
 #define DONE_RETRY (20 * USEC_PER_MSEC)	/* the next DONE after the kernel had no memory for it */
-#define COMPLAIN_EVERY (60 * USEC_PER_SEC)	/* of a shortage */
+#define COMPLAIN_EVERY (60 * USEC_PER_SEC)	/* of each shortage */
 #define FAULTS_MAX 64	/* of ACCEPT in a row; the kernel queues no more than 50 requests */
 #define TURN_MAX 64	/* ACCEPTs before what else there is to do has its turn */
 
@@ -220,16 +220,27 @@ static bool send_done(struct request *req)
 	return true;
 }
 
-/* Of what is short and what happens meanwhile: not for each handshake. */
-static void complain(struct requests *t, const char *what)
+/* What is short and what happens meanwhile: not for each handshake. */
+static void complain(struct requests *t, enum shortage what)
 {
-	if (t->complained && now(t) - t->complained < COMPLAIN_EVERY)
+	static const char *const text[N_SHORTAGES] = {
+		[SHORT_OF_MEMORY] = "no memory is left for another handshake: requests wait in the kernel until there is",
+		[SHORT_OF_DESCRIPTORS] = "no descriptor is left for another handshake: requests wait in the kernel until there is; raise LimitNOFILE=, or lower max_handshakes",
+		[SHORT_OF_KERNEL_MEMORY] = "the kernel has no memory for the answers to its consumers: they are tried again every 20 ms",
+	};
+
+	if (t->complained[what] && now(t) - t->complained[what] < COMPLAIN_EVERY)
 		return;
-	t->complained = now(t);
-	log_error(t->log, "%s", what);
+	t->complained[what] = now(t);
+	log_error(t->log, "%s", text[what]);
 }
 
-static void set_timer(struct request *req, uint64_t usec);
+/* It has been there since before the request was taken: this needs no memory. */
+static void set_timer(struct request *req, uint64_t usec)
+{
+	sd_event_source_set_time_relative(req->timer, usec);
+	sd_event_source_set_enabled(req->timer, SD_EVENT_ONESHOT);
+}
 
 static void forget(struct request *req)
 {
@@ -284,7 +295,7 @@ static bool answer(struct request *req)
 	if (!wait && send_done(req))
 		return true;
 	if (!wait) {
-		complain(req->table, "the kernel has no memory for the answers to its consumers: they are tried again every 20 ms");
+		complain(req->table, SHORT_OF_KERNEL_MEMORY);
 		wait = DONE_RETRY;
 	}
 	set_timer(req, wait);
@@ -373,13 +384,6 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 	return 0;
 }
 
-/* It has been there since before the request was taken: this needs no memory. */
-static void set_timer(struct request *req, uint64_t usec)
-{
-	sd_event_source_set_time_relative(req->timer, usec);
-	sd_event_source_set_enabled(req->timer, SD_EVENT_ONESHOT);
-}
-
 static uint32_t choose_timeout(const struct netlink_request *nl)
 {
 	if (!nl->timeout_ms)
@@ -448,13 +452,13 @@ static int accept_one(struct requests *t)
 
 	if (!req || sd_event_add_time(t->event, &req->timer, CLOCK_MONOTONIC, 0, 1, on_deadline,
 				      req) < 0) {
-		complain(t, "no memory is left for another handshake: requests wait in the kernel until there is");
+		complain(t, SHORT_OF_MEMORY);
 		return -ENOMEM;
 	}
 	sd_event_source_set_enabled(req->timer, SD_EVENT_OFF);
 	/* ACCEPT without one would use a request up: the kernel answers it with EIO. */
 	if (!reserve_descriptors(t->spare_fd)) {
-		complain(t, "no descriptor is left for another handshake: requests wait in the kernel until there is; raise LimitNOFILE=, or lower max_handshakes");
+		complain(t, SHORT_OF_DESCRIPTORS);
 		return -ENOMEM;
 	}
 	r = netlink_accept(t->netlink, &req->nl);
