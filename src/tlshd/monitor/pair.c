@@ -19,6 +19,7 @@
 
 #define START_LIMIT (30 * USEC_PER_SEC)	/* for a pair to be ready */
 #define EXIT_LIMIT_MS 50		/* between the end of a channel and that of its process */
+#define HUNG_UP_LIMIT (100 * USEC_PER_MSEC)	/* the same, when nobody waits for it */
 #define END_UNKNOWN 0	/* as si_code: it has closed its channel, and is not yet to be reaped */
 #define BATCH 64			/* messages read before others get their turn */
 #define LOG_WINDOW (60 * USEC_PER_SEC)
@@ -79,6 +80,7 @@ void pair_kill(struct pair *pair)
 		if (pair->child[i].pid)
 			kill(pair->child[i].pid, SIGKILL);
 	}
+	pool_look(pair->gen->pool);
 }
 
 bool pair_was_ready(const struct pair *pair)
@@ -308,6 +310,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 		if (r == -EPIPE) {
 			/* Its exit status, soon to come, says more. */
 			c->io = sd_event_source_disable_unref(c->io);
+			c->hung_up = pool_now(pool);
+			pool_look(pool);
 			break;
 		}
 		if (r < 0 || stray >= 0 || !handle(c, &msg))
@@ -406,20 +410,6 @@ static struct child *first_to_fall(struct child *c, siginfo_t *si)
 	return other;
 }
 
-void pair_end_unreachable(struct child *c)
-{
-	siginfo_t end = { 0 };
-	char how[64];
-
-	if (!how_it_ends(c, 0, &end)) {
-		pair_end_by(c, "does not take its work");
-		return;
-	}
-	c = first_to_fall(c, &end);
-	describe_exit(&end, how, sizeof(how));
-	pair_end_by(c, how);
-}
-
 void pair_read_last_words(struct pair *pair)
 {
 	/* An answer would find the end again, and read on from within, a level for each question. */
@@ -428,22 +418,67 @@ void pair_read_last_words(struct pair *pair)
 		read_last_words(&pair->child[i]);
 }
 
+/* @c has ended, as @end says. */
+static void end_with(struct child *c, siginfo_t *end)
+{
+	struct pair *pair = c->pair;
+	char how[128];
+
+	if (pair->gen->state == GEN_RETIRED && pair->in_flight == 0) {
+		pool_end_pair(pair, 0, NULL);
+		return;
+	}
+	c = first_to_fall(c, end);
+	describe_exit(end, how, sizeof(how));
+	pair_end_by(c, how);
+}
+
+void pair_end_unreachable(struct child *c)
+{
+	siginfo_t end = { 0 };
+
+	if (how_it_ends(c, 0, &end))
+		end_with(c, &end);
+	else
+		pair_end_by(c, "does not take its work");
+}
+
+/*
+ * The end of one that is traced (strace, gdb) is its tracer's to see first. Until then there is
+ * nothing to reap, but the event source has seen the end, and would not look again by itself.
+ */
+bool pair_look(struct pair *pair)
+{
+	uint64_t now = pool_now(pair->gen->pool);
+	bool waits = false;
+
+	for (unsigned int i = 0; i < N_CHILDREN; i++) {
+		struct child *c = &pair->child[i];
+
+		if (!pair->dying && c->hung_up && now - c->hung_up >= HUNG_UP_LIMIT) {
+			pair_read_last_words(pair);
+			pair_end_unreachable(c);
+		}
+		if (!c->exit || !(pair->dying || c->hung_up))
+			continue;
+		waits = true;
+		if (sd_event_source_get_pending(c->exit) > 0)
+			continue;
+		sd_event_source_set_enabled(c->exit, SD_EVENT_OFF);
+		sd_event_source_set_enabled(c->exit, SD_EVENT_ONESHOT);
+	}
+	return waits;
+}
+
 static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx)
 {
-	struct child *c = ctx, *first;
+	struct child *c = ctx;
 	struct pair *pair = c->pair;
 	struct generation *gen = pair->gen;
 	siginfo_t end = *si;
-	char how[128];
 
 	pair_read_last_words(pair);
-	if (gen->state == GEN_RETIRED && pair->in_flight == 0) {
-		pool_end_pair(pair, 0, NULL);
-	} else {
-		first = first_to_fall(c, &end);
-		describe_exit(&end, how, sizeof(how));
-		pair_end_by(first, how);
-	}
+	end_with(c, &end);
 	c->pid = 0;
 	c->exit = sd_event_source_disable_unref(c->exit);
 	if (!pair->child[CHILD_WORKER].pid && !pair->child[CHILD_KEEPER].pid) {

@@ -24,6 +24,7 @@ struct child {
 	int channel;
 	bool ready;
 	sd_event_source *io, *exit;
+	uint64_t hung_up;	/* when it closed its channel, us; 0: it has not */
 	sd_event_source *full;	/* while its channel is: the limit of that */
 	uint64_t heard;		/* when it last answered, or got the first thing to do, us */
 	sd_event_source *silence;	/* since a deadline passed without its word; the limit of that */
@@ -80,6 +81,7 @@ struct pool {
 	void *ctx;
 	struct generation *generations;
 	sd_event_source *retry;
+	sd_event_source *look;	/* while an end is waited for: pool_look() */
 };
 
 /* CLOCK_MONOTONIC of this turn of the event loop, us. */
@@ -105,6 +107,8 @@ void pair_drain(struct pair *pair);
 void pair_tell_unsaid(struct pair *pair);
 /* What its processes wrote before their end may still be in their channels: results count. */
 void pair_read_last_words(struct pair *pair);
+/* Looks for the end of those that are about to. Returns true while there is something to wait for. */
+bool pair_look(struct pair *pair);
 /* Takes it out of its generation. Its processes must have been reaped. */
 void pair_free(struct pair *pair);
 
@@ -115,6 +119,8 @@ int pool_on_retry(sd_event_source *source, uint64_t usec, void *ctx);
 
 /* Starts a timer that was made when there was memory for it. @delay in us. */
 void pool_arm(sd_event_source *timer, uint64_t delay);
+/* In a moment all pairs are looked at: pair_look(). */
+void pool_look(struct pool *pool);
 /* NULL: there is none in this state. */
 struct generation *pool_find(const struct pool *pool, enum gen_state state);
 

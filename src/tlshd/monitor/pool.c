@@ -16,6 +16,7 @@
 #define DELAY_MAX (10 * USEC_PER_SEC)
 #define DELAY_ALONE_MAX (1 * USEC_PER_SEC)	/* while there is nobody else to take a job */
 #define RETIRED_LIMIT (660 * USEC_PER_SEC)	/* for the last handshake; above the longest timeout */
+#define LOOK_AFTER (100 * USEC_PER_MSEC)	/* for the end of a process that is about to */
 #define DATE_MARGIN 60	/* s: what ends within it is not insisted on */
 
 uint64_t pool_now(const struct pool *pool)
@@ -82,6 +83,25 @@ static int new_timer(struct pool *pool, sd_event_source **ret, sd_event_time_han
 	int r = sd_event_add_time(pool->event, ret, CLOCK_MONOTONIC, 0, 1, handler, ctx);
 
 	return r < 0 ? r : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+}
+
+void pool_look(struct pool *pool)
+{
+	if (sd_event_source_get_enabled(pool->look, NULL) == 0)
+		pool_arm(pool->look, LOOK_AFTER);
+}
+
+static int on_look(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct pool *pool = ctx;
+
+	for (struct generation *gen = pool->generations; gen; gen = gen->next) {
+		for (struct pair *p = gen->pairs; p; p = p->next) {
+			if (pair_look(p))
+				pool_look(pool);
+		}
+	}
+	return 0;
 }
 
 static void arm(struct generation *gen, uint64_t delay)
@@ -236,7 +256,8 @@ int pool_new(struct pool **ret, sd_event *event, const struct log *log, uint32_t
 		if (r < 0)
 			return r;
 	}
-	if (new_timer(pool, &pool->retry, pool_on_retry, pool) < 0) {
+	if (new_timer(pool, &pool->retry, pool_on_retry, pool) < 0 ||
+	    new_timer(pool, &pool->look, on_look, pool) < 0) {
 		snprintf(reason, reason_size, "out of memory");
 		return -ENOMEM;
 	}
@@ -268,6 +289,7 @@ void pool_free(struct pool *pool)
 		reap_generation(gen);
 	}
 	sd_event_source_disable_unref(pool->retry);
+	sd_event_source_disable_unref(pool->look);
 	sd_event_unref(pool->event);
 	free(pool);
 }
