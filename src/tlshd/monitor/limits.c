@@ -4,11 +4,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "common/address.h"
 #include "common/handshake.h"
 #include "common/text.h"
 
@@ -105,19 +104,13 @@ void limits_set(struct limits *l, unsigned int max, unsigned int max_per_peer)
 
 static void learn_address(uint8_t address[16], int fd)
 {
-	union {
-		struct sockaddr sa;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} a = { 0 };
-	socklen_t len = sizeof(a);
+	union address a;
 
 	memset(address, 0, 16);
-	if (getpeername(fd, &a.sa, &len) < 0)
-		return;
-	if (a.sa.sa_family == AF_INET6) {
+	address_of_peer(fd, &a);
+	if (a.any.sa_family == AF_INET6) {
 		memcpy(address, &a.in6.sin6_addr, 16);
-	} else if (a.sa.sa_family == AF_INET) {
+	} else if (a.any.sa_family == AF_INET) {
 		memset(address + 10, 0xff, 2);
 		memcpy(address + 12, &a.in.sin_addr, 4);
 	}

@@ -11,8 +11,8 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "common/address.h"
 #include "common/cleanup.h"
 #include "common/text.h"
 
@@ -111,20 +111,15 @@ void report_handshake(const struct log *log, const struct report *r)
 
 const char *report_peer(int fd, char *buf, size_t size)
 {
-	union {
-		struct sockaddr sa;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} a = { 0 };
-	socklen_t len = sizeof(a);
+	union address a;
 	char ip[INET6_ADDRSTRLEN], scope[IF_NAMESIZE + 1] = "";
 
-	if (getpeername(fd, &a.sa, &len) < 0) {
+	if (address_of_peer(fd, &a) < 0) {
 		text_copy(buf, size, "unknown peer");
-	} else if (a.sa.sa_family == AF_INET) {
+	} else if (a.any.sa_family == AF_INET) {
 		inet_ntop(AF_INET, &a.in.sin_addr, ip, sizeof(ip));
 		snprintf(buf, size, "%s:%u", ip, ntohs(a.in.sin_port));
-	} else if (a.sa.sa_family == AF_INET6) {
+	} else if (a.any.sa_family == AF_INET6) {
 		inet_ntop(AF_INET6, &a.in6.sin6_addr, ip, sizeof(ip));
 		if (a.in6.sin6_scope_id && if_indextoname(a.in6.sin6_scope_id, scope + 1))
 			scope[0] = '%';

@@ -11,10 +11,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <gnutls/gnutls.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "common/address.h"
 #include "common/text.h"
 
 #define DNS_NAME_MAX 253	/* RFC 1035 2.3.4, without the final dot */
@@ -197,17 +196,11 @@ int peername_from_bytes(const uint8_t *addr, unsigned int len, struct peername *
 
 int peername_from_socket(int fd, struct peername *ret)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-		struct sockaddr_storage storage;
-	} sa;
-	socklen_t len = sizeof(sa);
+	union address sa;
+	int r = address_of_peer(fd, &sa);
 
-	memset(&sa, 0, sizeof(sa));
-	if (getpeername(fd, &sa.any, &len) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	switch (sa.any.sa_family) {
 	case AF_INET:
 		return peername_from_bytes((const uint8_t *)&sa.in.sin_addr, 4, ret);
