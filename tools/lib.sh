@@ -12,6 +12,7 @@
 #                                    /modules      for /lib/modules/RELEASE in the guest
 #                                    /headers      unpacked linux-headers and linux-kbuild
 #   $(cache_dir)/modules/RELEASE/NAME-HASH.ko      modules of our own; HASH is over their sources
+#                                         .symvers the symbols they export
 #
 # Everything appears under its final name by rename, complete or not at all; writers hold a lock,
 # readers need none.  A new kernel is looked for only when there is none: to change to a newer one
@@ -117,16 +118,22 @@ with_lock() {
 #   KERNEL_IMAGE     provider `debian`: the package names that serve, as an extended regular
 #                    expression; the group is the release as in linux-headers-RELEASE
 #   KERNEL_COMMON    provider `debian`: sed expression, RELEASE -> suffix of the -common package
-declare -A KERNEL_PROVIDER=([stock-6.12]=debian)
+#   KERNEL_KBUILD    provider `debian`: sed expression, that suffix -> suffix of linux-kbuild
+declare -A KERNEL_PROVIDER=([stock-6.12]=debian [stock-6.1]=debian)
 # shellcheck disable=SC2034  # for tests/vm/run
-declare -A KERNEL_MACHINE=([stock-6.12]=qemu)
-declare -A KERNEL_IMAGE=([stock-6.12]='linux-image-(6\.12\.[0-9]+\+deb12-amd64)(-unsigned)?')
-declare -A KERNEL_COMMON=([stock-6.12]='s/-amd64$//')
+declare -A KERNEL_MACHINE=([stock-6.12]=qemu [stock-6.1]=qemu)
+declare -A KERNEL_IMAGE=(
+	[stock-6.12]='linux-image-(6\.12\.[0-9]+\+deb12-amd64)(-unsigned)?'
+	[stock-6.1]='linux-image-(6\.1\.[0-9]+-[0-9]+-amd64)(-unsigned)?'
+)
+declare -A KERNEL_COMMON=([stock-6.12]='s/-amd64$//' [stock-6.1]='s/-amd64$//')
+declare -A KERNEL_KBUILD=([stock-6.12]='' [stock-6.1]='s/^\([0-9]*\.[0-9]*\)\..*/\1/')
 # shellcheck disable=SC2034  # for tests/vm/run
 KERNEL_DEFAULT=stock-6.12
 
 # The modules a guest may want, as paths below kernel/ without .ko; their dependencies follow.
 KERNEL_MODULES=(
+	'drivers/virtio/virtio_pci' 'drivers/char/virtio_console'
 	'crypto/.*' 'arch/x86/crypto/.*' 'lib/crypto/.*'
 	'net/tls/tls'
 	'net/9p/9pnet(_virtio)?' 'fs/9p/9p' 'fs/overlayfs/overlay'
@@ -194,7 +201,7 @@ debian_kernel_packages() {
 		[[ $image =~ ^${KERNEL_IMAGE[$name]}$ ]]
 		release=${BASH_REMATCH[1]}
 		common=$(sed "${KERNEL_COMMON[$name]}" <<<"$release")
-		version=$common
+		version=$(sed "${KERNEL_KBUILD[$name]}" <<<"$common")
 		# an unsigned image sorts after the signed one and is the same kernel
 		if [[ $image == *-unsigned ]] && package_known "${image%-unsigned}"; then
 			image=${image%-unsigned}
@@ -316,27 +323,37 @@ modules_prune() {
 
 # ---- kernel modules of our own ----------------------------------------------------------------
 
-# module_build KERNEL_DIR SOURCE_DIR: builds the one module in SOURCE_DIR (*.c, *.h, Kbuild)
-# against the kernel's headers and prints the path of the .ko, from the cache where the same
-# sources were built before.  Returns 1 and says why when it cannot be built.
-module_build() {
-	local kernel=$1 source=$2 name release hash dir ko
+# The module of the handshake upcall, for kernels that lack it: headers without it tell.
+UPCALL_DIR=$SOURCE_DIR/kernel/module
+kernel_has_upcall() { compgen -G "$1/headers/usr/src/*/include/net/handshake.h" >/dev/null; }
 
+# upcall_build KERNEL_DIR: prints the path of that module; nothing where the kernel has the upcall.
+upcall_build() { kernel_has_upcall "$1" || module_build "$1" "$UPCALL_DIR"; }
+
+# module_build KERNEL_DIR SOURCE_DIR: builds the one module in SOURCE_DIR (Kbuild and what is below)
+# against the kernel's headers and prints the path of the .ko, from the cache where the same
+# sources were built before.  Beside it is .symvers with the symbols it exports.  Returns 1 and
+# says why when it cannot be built.
+module_build() {
+	local kernel=$1 source=$2 upcall='' name release hash dir ko
+
+	if [[ $source != "$UPCALL_DIR" ]]; then upcall=$(upcall_build "$kernel") || return 1; fi
 	name=$(sed -n 's/^obj-m *[:+]\?= *\([a-z0-9_]*\)\.o.*/\1/p' "$source/Kbuild")
 	release=$(cat "$kernel/release")
-	hash=$(cd "$source" && cat Kbuild "$name".[ch] | sha256sum | cut -c1-16)
+	hash=$({ echo "$upcall"; cd "$source" && find . -name Kbuild -o -name '*.[ch]' |
+		LC_ALL=C sort | xargs sha256sum; } | sha256sum | cut -c1-16)
 	dir=$(cache_dir)/modules/$release
 	ko=$dir/$name-$hash.ko
 	if [[ ! -e $ko ]]; then
 		mkdir -p "$dir"
-		with_lock "$dir/$name.lock" module_build_locked "$kernel" "$source" "$name" "$ko" ||
-			return 1
+		with_lock "$dir/$name.lock" module_build_locked "$kernel" "$source" "$name" "$ko" \
+			"$upcall" || return 1
 	fi
 	printf '%s\n' "$ko"
 }
 
 module_build_locked() {
-	local kernel=$1 source=$2 name=$3 ko=$4 temp headers
+	local kernel=$1 source=$2 name=$3 ko=$4 upcall=$5 temp headers options=()
 
 	[[ ! -e $ko ]] || return 0
 	headers=$(find "$kernel/headers/usr/src" -maxdepth 1 \
@@ -351,10 +368,12 @@ module_build_locked() {
 	# shellcheck disable=SC2064  # the value of now
 	trap "rm -rf '$temp'" EXIT
 	trap 'exit 130' INT TERM HUP
-	cp "$source/Kbuild" "$source/$name".[ch] "$temp/"
+	cp -r "$source/." "$temp/"
+	[[ -z $upcall ]] || options=("KBUILD_EXTRA_SYMBOLS=${upcall%.ko}.symvers"
+		"KCFLAGS=-I$UPCALL_DIR/include")
 	# The empty variable: without pahole the step that adds BTF data would fail.
-	if ! make -C "$headers" M="$temp" CONFIG_DEBUG_INFO_BTF_MODULES= modules \
-		>"$temp/log" 2>&1 </dev/null; then
+	if ! make -C "$headers" M="$temp" CONFIG_DEBUG_INFO_BTF_MODULES= W=1 \
+		${options[@]+"${options[@]}"} modules >"$temp/log" 2>&1 </dev/null; then
 		cat "$temp/log" >&2
 		warn "$name does not build against $(cat "$kernel/release")"
 		return 1
@@ -364,5 +383,6 @@ module_build_locked() {
 		warn "$name builds with warnings"
 		return 1
 	fi
+	mv -T "$temp/Module.symvers" "${ko%.ko}.symvers"
 	mv -T "$temp/$name.ko" "$ko"
 }

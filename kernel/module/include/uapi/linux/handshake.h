@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause) */
+/* Made from handshake.yaml by uapi-header: change it there. */
+
+#ifndef _UAPI_LINUX_HANDSHAKE_H
+#define _UAPI_LINUX_HANDSHAKE_H
+
+#define HANDSHAKE_FAMILY_NAME		"handshake"
+#define HANDSHAKE_FAMILY_VERSION	1
+
+enum handshake_handler_class {
+	HANDSHAKE_HANDLER_CLASS_NONE,
+	HANDSHAKE_HANDLER_CLASS_TLSHD,
+	HANDSHAKE_HANDLER_CLASS_MAX,
+};
+
+enum handshake_msg_type {
+	HANDSHAKE_MSG_TYPE_UNSPEC,
+	HANDSHAKE_MSG_TYPE_CLIENTHELLO,
+	HANDSHAKE_MSG_TYPE_SERVERHELLO,
+};
+
+enum handshake_auth {
+	HANDSHAKE_AUTH_UNSPEC,
+	HANDSHAKE_AUTH_UNAUTH,
+	HANDSHAKE_AUTH_PSK,
+	HANDSHAKE_AUTH_X509,
+};
+
+enum {
+	HANDSHAKE_A_X509_CERT = 1,	/* s32 */
+	HANDSHAKE_A_X509_PRIVKEY,	/* s32 */
+
+	__HANDSHAKE_A_X509_MAX,
+	HANDSHAKE_A_X509_MAX = (__HANDSHAKE_A_X509_MAX - 1)
+};
+
+enum {
+	HANDSHAKE_A_ACCEPT_SOCKFD = 1,	/* s32 */
+	HANDSHAKE_A_ACCEPT_HANDLER_CLASS,	/* u32, enum handler-class */
+	HANDSHAKE_A_ACCEPT_MESSAGE_TYPE,	/* u32, enum msg-type */
+	HANDSHAKE_A_ACCEPT_TIMEOUT,	/* u32 */
+	HANDSHAKE_A_ACCEPT_AUTH_MODE,	/* u32, enum auth */
+	HANDSHAKE_A_ACCEPT_PEER_IDENTITY,	/* u32, repeated */
+	HANDSHAKE_A_ACCEPT_CERTIFICATE,	/* nest of x509, repeated */
+	HANDSHAKE_A_ACCEPT_PEERNAME,	/* string */
+	HANDSHAKE_A_ACCEPT_KEYRING,	/* u32 */
+
+	__HANDSHAKE_A_ACCEPT_MAX,
+	HANDSHAKE_A_ACCEPT_MAX = (__HANDSHAKE_A_ACCEPT_MAX - 1)
+};
+
+enum {
+	HANDSHAKE_A_DONE_STATUS = 1,	/* u32 */
+	HANDSHAKE_A_DONE_SOCKFD,	/* s32 */
+	HANDSHAKE_A_DONE_REMOTE_AUTH,	/* u32, repeated */
+
+	__HANDSHAKE_A_DONE_MAX,
+	HANDSHAKE_A_DONE_MAX = (__HANDSHAKE_A_DONE_MAX - 1)
+};
+
+enum {
+	HANDSHAKE_CMD_READY = 1,	/* a request waits */
+	HANDSHAKE_CMD_ACCEPT,	/* take the oldest request */
+	HANDSHAKE_CMD_DONE,	/* end a request */
+
+	__HANDSHAKE_CMD_MAX,
+	HANDSHAKE_CMD_MAX = (__HANDSHAKE_CMD_MAX - 1)
+};
+
+#define HANDSHAKE_MCGRP_NONE		"none"
+#define HANDSHAKE_MCGRP_TLSHD		"tlshd"
+
+#endif /* _UAPI_LINUX_HANDSHAKE_H */

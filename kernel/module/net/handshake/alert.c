@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * TLS alerts on a socket whose record layer is the kernel's: to send one, and
+ * to look at what came instead of data.
+ */
+#include <linux/net.h>
+#include <linux/socket.h>
+#include <linux/uio.h>
+#include <net/handshake.h>
+#include <net/sock.h>
+#include <net/tls_prot.h>
+#include <uapi/linux/tls.h>
+
+#include "handshake.h"
+
+/* level and description, RFC 8446 section 6 */
+#define ALERT_SIZE	2
+
+/**
+ * tls_alert_send - send an alert
+ * @sock: socket with TLS
+ * @level: TLS_ALERT_LEVEL_*
+ * @description: TLS_ALERT_DESC_*
+ *
+ * Does not wait for room.
+ *
+ * Returns 0 or a negative errno.
+ */
+int tls_alert_send(struct socket *sock, u8 level, u8 description)
+{
+	u8 alert[ALERT_SIZE] = { level, description };
+	union {
+		struct cmsghdr hdr;
+		u8 space[CMSG_SPACE(sizeof(u8))];
+	} control = {
+		.hdr = {
+			.cmsg_len = CMSG_LEN(sizeof(u8)),
+			.cmsg_level = SOL_TLS,
+			.cmsg_type = TLS_SET_RECORD_TYPE,
+		},
+	};
+	struct msghdr msg = {
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+		.msg_flags = MSG_DONTWAIT,
+	};
+	struct kvec iov = { .iov_base = alert, .iov_len = sizeof(alert) };
+	int ret;
+
+	*(u8 *)CMSG_DATA(&control.hdr) = TLS_RECORD_TYPE_ALERT;
+	ret = kernel_sendmsg(sock, &msg, &iov, 1, sizeof(alert));
+	return ret < 0 ? ret : 0;
+}
+
+/**
+ * tls_get_record_type - what kind of record was received?
+ * @sk: socket with TLS
+ * @msg: control message that recvmsg gave
+ *
+ * Returns TLS_RECORD_TYPE_*, or 0 when @msg does not tell.
+ */
+u8 tls_get_record_type(const struct sock *sk, const struct cmsghdr *msg)
+{
+	if (msg->cmsg_level != SOL_TLS || msg->cmsg_type != TLS_GET_RECORD_TYPE)
+		return 0;
+	return *(u8 *)CMSG_DATA((struct cmsghdr *)msg);
+}
+EXPORT_SYMBOL(tls_get_record_type);
+
+/**
+ * tls_alert_recv - look at an alert that was received
+ * @sk: socket with TLS
+ * @msg: message with a record of the type TLS_RECORD_TYPE_ALERT, in a kvec
+ * @level: set to its level
+ * @description: set to its description
+ *
+ * Both are set to those of an internal error when the record is too short.
+ */
+void tls_alert_recv(const struct sock *sk, const struct msghdr *msg,
+		    u8 *level, u8 *description)
+{
+	const struct kvec *iov = msg->msg_iter.kvec;
+	const u8 *alert = iov->iov_base;
+
+	*level = TLS_ALERT_LEVEL_FATAL;
+	*description = TLS_ALERT_DESC_INTERNAL_ERROR;
+	if (!iov_iter_is_kvec(&msg->msg_iter) || iov->iov_len < ALERT_SIZE)
+		return;
+	*level = alert[0];
+	*description = alert[1];
+}
+EXPORT_SYMBOL(tls_alert_recv);
