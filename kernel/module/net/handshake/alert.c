@@ -7,26 +7,17 @@
 #include <linux/socket.h>
 #include <linux/uio.h>
 #include <net/handshake.h>
+#include <net/inet_connection_sock.h>
 #include <net/sock.h>
+#include <net/tcp.h>
 #include <net/tls_prot.h>
 #include <uapi/linux/tls.h>
-
-#include "handshake.h"
 
 /* level and description, RFC 8446 section 6 */
 #define ALERT_SIZE	2
 
-/**
- * tls_alert_send - send an alert
- * @sock: socket with TLS
- * @level: TLS_ALERT_LEVEL_*
- * @description: TLS_ALERT_DESC_*
- *
- * Does not wait for room.
- *
- * Returns 0 or a negative errno.
- */
-int tls_alert_send(struct socket *sock, u8 level, u8 description)
+/* Does not wait for room. Returns 0 or a negative errno. */
+static int tls_alert_send(struct socket *sock, u8 level, u8 description)
 {
 	u8 alert[ALERT_SIZE] = { level, description };
 	union {
@@ -51,6 +42,27 @@ int tls_alert_send(struct socket *sock, u8 level, u8 description)
 	ret = kernel_sendmsg(sock, &msg, &iov, 1, sizeof(alert));
 	return ret < 0 ? ret : 0;
 }
+
+/**
+ * tls_handshake_close - tell the peer that this end sends no more
+ * @sock: socket, with or without TLS
+ *
+ * Sends close_notify where there is a TLS session. Does not wait.
+ */
+void tls_handshake_close(struct socket *sock)
+{
+	const struct tcp_ulp_ops *ulp;
+	bool has_tls;
+
+	rcu_read_lock();
+	ulp = READ_ONCE(inet_csk(sock->sk)->icsk_ulp_ops);
+	has_tls = ulp && !strcmp(ulp->name, "tls");
+	rcu_read_unlock();
+	if (has_tls)
+		tls_alert_send(sock, TLS_ALERT_LEVEL_WARNING,
+			       TLS_ALERT_DESC_CLOSE_NOTIFY);
+}
+EXPORT_SYMBOL(tls_handshake_close);
 
 /**
  * tls_get_record_type - what kind of record was received?

@@ -138,13 +138,16 @@ bool handshake_req_complete(struct handshake_req *req, int status,
 			    key_serial_t peerid);
 bool handshake_req_cancel(struct sock *sk);
 
+/* tls.c */
+struct tls_handshake_args;
+struct handshake_req *tls_request_alloc(const struct tls_handshake_args *args,
+					u32 type, u32 auth,
+					unsigned int n_peerids, gfp_t flags);
+
 /* netlink.c */
 struct handshake_net *handshake_pernet(const struct net *net);
 int handshake_announce(struct net *net, enum handshake_handler_class class,
 		       gfp_t flags);
 bool handshake_has_agent(struct net *net, enum handshake_handler_class class);
-
-/* alert.c */
-int tls_alert_send(struct socket *sock, u8 level, u8 description);
 
 #endif /* _NET_HANDSHAKE_INTERNAL_H */

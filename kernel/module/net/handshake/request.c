@@ -277,7 +277,6 @@ static int enqueue(struct handshake_net *hn, struct handshake_req *req)
  *
  * Returns 0: either the callback comes, or a cancel succeeds;
  * -EINVAL: the socket has no file;
- * -ESRCH: nobody listens for requests of this class;
  * -EBUSY: a request for this socket is under way;
  * -EAGAIN: too many wait already;
  * -EOPNOTSUPP: the namespace is about to go;
@@ -297,9 +296,6 @@ int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 	kref_get(&hn->ref);
 	req->hn = hn;
 
-	ret = -ESRCH;
-	if (!handshake_has_agent(sock_net(req->sk), req->ops->handler_class))
-		goto out;
 	/* From here on a cancel finds it, and is too early until it is queued. */
 	ret = rhashtable_lookup_insert_fast(&handshake_table, &req->hash,
 					    handshake_table_params);

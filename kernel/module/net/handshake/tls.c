@@ -8,10 +8,7 @@
 #include <linux/string.h>
 #include <net/genetlink.h>
 #include <net/handshake.h>
-#include <net/inet_connection_sock.h>
 #include <net/sock.h>
-#include <net/tcp.h>
-#include <net/tls_prot.h>
 
 #include "handshake.h"
 
@@ -132,30 +129,31 @@ static const struct handshake_ops tls_ops = {
 	.done		= tls_done,
 };
 
-static int submit(const struct tls_handshake_args *args, u32 type, u32 auth,
-		  unsigned int n_peerids, gfp_t flags)
+/**
+ * tls_request_alloc - make a request of what a consumer asks for
+ * @args: what that is; nothing of it is borrowed
+ * @type: enum handshake_msg_type
+ * @auth: enum handshake_auth
+ * @n_peerids: how many of its peer identities the agent is told
+ * @flags: of allocations
+ *
+ * Returns an ERR_PTR: -EINVAL or -ENOMEM.
+ */
+struct handshake_req *tls_request_alloc(const struct tls_handshake_args *args,
+					u32 type, u32 auth,
+					unsigned int n_peerids, gfp_t flags)
 {
 	const char *peername = args->ta_peername ?: "";
-	struct handshake_net *hn;
+	size_t len = strlen(peername);
 	struct handshake_req *req;
 	struct tls_request *t;
-	size_t len;
 
-	if (!args->ta_done || !args->ta_sock || !args->ta_sock->sk)
-		return -EINVAL;
-	if (n_peerids > ARRAY_SIZE(t->peerids))
-		return -EINVAL;
-	len = strlen(peername);
-	if (len > PEERNAME_MAX)
-		return -EINVAL;
-	hn = handshake_pernet(sock_net(args->ta_sock->sk));
-	if (!hn)
-		return -EOPNOTSUPP;
-
+	if (n_peerids > ARRAY_SIZE(t->peerids) || len > PEERNAME_MAX)
+		return ERR_PTR(-EINVAL);
 	req = handshake_req_alloc(&tls_ops, struct_size(t, peername, len + 1),
 				  flags);
 	if (!req)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	t = handshake_req_priv(req);
 	t->done = args->ta_done;
 	t->data = args->ta_data;
@@ -168,8 +166,30 @@ static int submit(const struct tls_handshake_args *args, u32 type, u32 auth,
 		t->privkey = args->ta_my_privkey;
 	}
 	t->n_peerids = n_peerids;
-	memcpy(t->peerids, args->ta_my_peerids, n_peerids * sizeof(t->peerids[0]));
+	memcpy(t->peerids, args->ta_my_peerids,
+	       n_peerids * sizeof(t->peerids[0]));
 	memcpy(t->peername, peername, len + 1);
+	return req;
+}
+
+static int submit(const struct tls_handshake_args *args, u32 type, u32 auth,
+		  unsigned int n_peerids, gfp_t flags)
+{
+	struct handshake_net *hn;
+	struct handshake_req *req;
+	struct net *net;
+
+	if (!args->ta_done || !args->ta_sock || !args->ta_sock->sk)
+		return -EINVAL;
+	net = sock_net(args->ta_sock->sk);
+	hn = handshake_pernet(net);
+	if (!hn)
+		return -EOPNOTSUPP;
+	if (!handshake_has_agent(net, tls_ops.handler_class))
+		return -ESRCH;
+	req = tls_request_alloc(args, type, auth, n_peerids, flags);
+	if (IS_ERR(req))
+		return PTR_ERR(req);
 	return handshake_req_submit(hn, args->ta_sock, req, flags);
 }
 
@@ -267,24 +287,3 @@ bool tls_handshake_cancel(struct sock *sk)
 	return handshake_req_cancel(sk);
 }
 EXPORT_SYMBOL(tls_handshake_cancel);
-
-/**
- * tls_handshake_close - tell the peer that this end sends no more
- * @sock: socket, with or without TLS
- *
- * Sends close_notify where there is a TLS session. Does not wait.
- */
-void tls_handshake_close(struct socket *sock)
-{
-	const struct tcp_ulp_ops *ulp;
-	bool has_tls;
-
-	rcu_read_lock();
-	ulp = READ_ONCE(inet_csk(sock->sk)->icsk_ulp_ops);
-	has_tls = ulp && !strcmp(ulp->name, "tls");
-	rcu_read_unlock();
-	if (has_tls)
-		tls_alert_send(sock, TLS_ALERT_LEVEL_WARNING,
-			       TLS_ALERT_DESC_CLOSE_NOTIFY);
-}
-EXPORT_SYMBOL(tls_handshake_close);

@@ -1,0 +1,594 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the life of a request: submission, limits, each of its ends,
+ * and two of them at once. The queue is the test's own; the agent is the test,
+ * or a kernel thread of it.
+ */
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/kthread.h>
+#include <linux/net.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <net/handshake.h>
+#include <net/net_namespace.h>
+
+#include "handshake.h"
+
+#define CLASS		HANDSHAKE_HANDLER_CLASS_TLSHD
+#define ROUNDS		100000
+#define DEATHS		2000
+#define WAIT		(10 * HZ)
+
+/* What the consumer of a request has heard. */
+struct heard {
+	unsigned int	calls;
+	int		status;
+	key_serial_t	peerid;
+	bool		again;	/* submit another one from within */
+	int		submitted;
+	struct completion done;
+};
+
+struct world {
+	struct handshake_net	*hn;
+	struct socket		*sock;
+	struct file		*file;
+	struct heard		heard;
+};
+
+static struct world *present;
+
+static int submit(struct world *w, struct heard *heard);
+
+static void test_done(struct handshake_req *req, int status,
+		      key_serial_t peerid)
+{
+	struct heard *heard = *(struct heard **)handshake_req_priv(req);
+
+	heard->calls++;
+	heard->status = status;
+	heard->peerid = peerid;
+	if (heard->again) {
+		heard->again = false;
+		heard->submitted = submit(present, heard);
+	}
+	complete(&heard->done);
+}
+
+static const struct handshake_ops test_ops = {
+	.handler_class	= CLASS,
+	.done		= test_done,
+};
+
+static int submit_on(struct world *w, struct socket *sock, struct heard *heard)
+{
+	struct handshake_req *req;
+
+	req = handshake_req_alloc(&test_ops, sizeof(heard), GFP_KERNEL);
+	if (!req)
+		return -ENOMEM;
+	*(struct heard **)handshake_req_priv(req) = heard;
+	return handshake_req_submit(w->hn, sock, req, GFP_KERNEL);
+}
+
+static int submit(struct world *w, struct heard *heard)
+{
+	return submit_on(w, w->sock, heard);
+}
+
+static void listen_anew(struct heard *heard)
+{
+	memset(heard, 0, sizeof(*heard));
+	init_completion(&heard->done);
+}
+
+static struct file *make_socket(struct socket **sock)
+{
+	if (sock_create_kern(&init_net, PF_INET, SOCK_STREAM, IPPROTO_TCP, sock))
+		return NULL;
+	return sock_alloc_file(*sock, O_NONBLOCK, NULL);
+}
+
+static int world_init(struct kunit *test)
+{
+	struct world *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+
+	if (!w)
+		return -ENOMEM;
+	w->hn = handshake_net_alloc(&init_net);
+	w->file = make_socket(&w->sock);
+	if (!w->hn || IS_ERR_OR_NULL(w->file))
+		return -ENOMEM;
+	listen_anew(&w->heard);
+	test->priv = w;
+	present = w;
+	return 0;
+}
+
+/* Whatever was done, nothing of it holds the file. */
+static void world_exit(struct kunit *test)
+{
+	struct world *w = test->priv;
+
+	if (!w)
+		return;
+	if (w->hn)
+		handshake_net_end(w->hn);
+	KUNIT_EXPECT_EQ(test, file_count(w->file), 1);
+	fput(w->file);
+}
+
+/* The oldest request, accepted by this task. */
+static struct handshake_req *next(struct world *w)
+{
+	struct file *file = NULL;
+	struct handshake_req *req = handshake_req_next(w->hn, CLASS, &file);
+
+	if (req)
+		fput(file);
+	return req;
+}
+
+/* ---- submission ---- */
+
+static void test_no_file(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct socket *bare;
+
+	KUNIT_ASSERT_EQ(test, 0, sock_create_kern(&init_net, PF_INET,
+						  SOCK_STREAM, IPPROTO_TCP,
+						  &bare));
+	KUNIT_EXPECT_EQ(test, -EINVAL, submit_on(w, bare, &w->heard));
+	KUNIT_EXPECT_EQ(test, -EINVAL, submit_on(w, NULL, &w->heard));
+	sock_release(bare);
+	KUNIT_EXPECT_EQ(test, w->heard.calls, 0);
+}
+
+static void test_busy(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct heard other;
+
+	listen_anew(&other);
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	KUNIT_EXPECT_EQ(test, -EBUSY, submit(w, &other));
+	KUNIT_EXPECT_TRUE(test, handshake_req_cancel(w->sock->sk));
+	KUNIT_EXPECT_EQ(test, other.calls + w->heard.calls, 0);
+}
+
+static void test_too_many(struct kunit *test)
+{
+	struct world *w = test->priv;
+	unsigned int i, n = w->hn->max_queued;
+	struct socket **socks = kunit_kcalloc(test, n, sizeof(*socks), GFP_KERNEL);
+	struct file **files = kunit_kcalloc(test, n, sizeof(*files), GFP_KERNEL);
+
+	KUNIT_EXPECT_GE(test, n, 3);
+	KUNIT_EXPECT_LE(test, n, 50);
+	for (i = 0; i < n; i++) {
+		files[i] = make_socket(&socks[i]);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, files[i]);
+		KUNIT_EXPECT_EQ(test, 0, submit_on(w, socks[i], &w->heard));
+	}
+	KUNIT_EXPECT_EQ(test, -EAGAIN, submit(w, &w->heard));
+	/* One that is accepted makes room. */
+	handshake_req_put(next(w));
+	KUNIT_EXPECT_EQ(test, 0, submit(w, &w->heard));
+	handshake_net_end(w->hn);
+	KUNIT_EXPECT_EQ(test, w->heard.calls, n + 1);
+	for (i = 0; i < n; i++) {
+		KUNIT_EXPECT_EQ(test, file_count(files[i]), 1);
+		fput(files[i]);
+	}
+	w->hn = NULL;
+}
+
+static void test_too_many_accepted(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct handshake_req *first;
+	struct socket *sock;
+	struct file *file = make_socket(&sock);
+	struct heard other;
+
+	listen_anew(&other);
+	w->hn->max_accepted = 1;
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	KUNIT_ASSERT_EQ(test, 0, submit_on(w, sock, &other));
+	first = next(w);
+	KUNIT_ASSERT_NOT_NULL(test, first);
+	KUNIT_EXPECT_NULL(test, next(w));
+	KUNIT_EXPECT_TRUE(test, handshake_req_complete(first, 0, 0));
+	handshake_req_put(first);
+	first = next(w);
+	KUNIT_ASSERT_NOT_NULL(test, first);
+	KUNIT_EXPECT_TRUE(test, handshake_req_complete(first, -EIO, 0));
+	handshake_req_put(first);
+	KUNIT_EXPECT_EQ(test, other.status, -EIO);
+	fput(file);
+}
+
+/* ---- the ways to end ---- */
+
+static void test_complete(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct handshake_req *req;
+
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	req = handshake_req_lookup(w->sock->sk);
+	KUNIT_ASSERT_NOT_NULL(test, req);
+	KUNIT_EXPECT_FALSE(test, handshake_req_complete(req, 0, 7));
+	handshake_req_put(req);
+
+	KUNIT_EXPECT_NULL(test, handshake_req_next(w->hn, CLASS + 1, NULL));
+	req = next(w);
+	KUNIT_ASSERT_NOT_NULL(test, req);
+	KUNIT_EXPECT_NULL(test, next(w));
+	KUNIT_EXPECT_EQ(test, file_count(w->file), 2);
+	KUNIT_EXPECT_TRUE(test, handshake_req_complete(req, -EACCES, 7));
+	KUNIT_EXPECT_FALSE(test, handshake_req_complete(req, 0, 8));
+	KUNIT_EXPECT_FALSE(test, handshake_req_cancel(w->sock->sk));
+	KUNIT_EXPECT_EQ(test, w->heard.calls, 1);
+	KUNIT_EXPECT_EQ(test, w->heard.status, -EACCES);
+	KUNIT_EXPECT_EQ(test, w->heard.peerid, 7);
+	/* it is no longer found, though somebody has a reference */
+	KUNIT_EXPECT_NULL(test, handshake_req_lookup(w->sock->sk));
+	handshake_req_put(req);
+}
+
+static void test_cancel(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct handshake_req *req;
+
+	KUNIT_EXPECT_FALSE(test, handshake_req_cancel(w->sock->sk));
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	KUNIT_EXPECT_TRUE(test, handshake_req_cancel(w->sock->sk));
+	KUNIT_EXPECT_FALSE(test, handshake_req_cancel(w->sock->sk));
+	KUNIT_EXPECT_NULL(test, next(w));
+
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	req = next(w);
+	KUNIT_ASSERT_NOT_NULL(test, req);
+	KUNIT_EXPECT_TRUE(test, handshake_req_cancel(w->sock->sk));
+	KUNIT_EXPECT_FALSE(test, handshake_req_complete(req, 0, 0));
+	handshake_req_requeue(req, -EAGAIN);
+	KUNIT_EXPECT_NULL(test, next(w));
+	handshake_req_put(req);
+	KUNIT_EXPECT_EQ(test, w->heard.calls, 0);
+}
+
+static void test_requeue(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct handshake_req *req, *again;
+
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	req = next(w);
+	KUNIT_ASSERT_NOT_NULL(test, req);
+	handshake_req_requeue(req, -EAGAIN);
+	KUNIT_EXPECT_FALSE(test, handshake_req_complete(req, 0, 0));
+	again = next(w);
+	KUNIT_EXPECT_PTR_EQ(test, req, again);
+	KUNIT_EXPECT_TRUE(test, handshake_req_complete(again, 0, 0));
+	KUNIT_EXPECT_EQ(test, w->heard.calls, 1);
+	handshake_req_put(again);
+	handshake_req_put(req);
+}
+
+static void test_again(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct handshake_req *req;
+	unsigned int i;
+
+	for (i = 1; i <= 3; i++) {
+		KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+		req = next(w);
+		KUNIT_ASSERT_NOT_NULL(test, req);
+		KUNIT_EXPECT_TRUE(test, handshake_req_complete(req, 0, i));
+		handshake_req_put(req);
+		KUNIT_EXPECT_EQ(test, w->heard.calls, i);
+	}
+	/* and from within the callback */
+	w->heard.again = true;
+	w->heard.submitted = 1;
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	req = next(w);
+	KUNIT_ASSERT_NOT_NULL(test, req);
+	KUNIT_EXPECT_TRUE(test, handshake_req_complete(req, 0, 0));
+	handshake_req_put(req);
+	KUNIT_EXPECT_EQ(test, w->heard.submitted, 0);
+	KUNIT_EXPECT_TRUE(test, handshake_req_cancel(w->sock->sk));
+}
+
+/* A namespace goes that has one in the queue and one with an agent. */
+static void test_net_end(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct handshake_req *req;
+	struct socket *sock;
+	struct file *file = make_socket(&sock);
+	struct heard other;
+
+	listen_anew(&other);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	req = next(w);
+	KUNIT_ASSERT_NOT_NULL(test, req);
+	KUNIT_ASSERT_EQ(test, 0, submit_on(w, sock, &other));
+	kref_get(&w->hn->ref);
+	handshake_net_end(w->hn);
+	KUNIT_EXPECT_EQ(test, w->heard.calls, 1);
+	KUNIT_EXPECT_EQ(test, w->heard.status, -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, other.calls, 1);
+	KUNIT_EXPECT_EQ(test, other.status, -ETIMEDOUT);
+	KUNIT_EXPECT_FALSE(test, handshake_req_complete(req, 0, 0));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, submit(w, &w->heard));
+	KUNIT_EXPECT_EQ(test, file_count(file), 1);
+	handshake_req_put(req);
+	fput(file);
+	/* the exit of the test ends it once more, and finds nothing */
+}
+
+static bool contains(const struct sk_buff *msg, const char *text)
+{
+	size_t i, len = strlen(text);
+
+	for (i = 0; i + len <= msg->len; i++)
+		if (!memcmp(msg->data + i, text, len))
+			return true;
+	return false;
+}
+
+/* The name is the consumer's, and may be gone when the agent asks. */
+static void test_peername(struct kunit *test)
+{
+	struct world *w = test->priv;
+	char name[] = "server.example.org";
+	struct tls_handshake_args args = {
+		.ta_sock = w->sock, .ta_peername = name,
+	};
+	struct handshake_req *req;
+	struct sk_buff *msg;
+
+	msg = nlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, msg);
+	req = tls_request_alloc(&args, HANDSHAKE_MSG_TYPE_CLIENTHELLO,
+				HANDSHAKE_AUTH_UNAUTH, 0, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, req);
+	memset(name, 'x', sizeof(name) - 1);
+	KUNIT_EXPECT_EQ(test, 0, req->ops->accept(req, msg));
+	KUNIT_EXPECT_TRUE(test, contains(msg, "server.example.org"));
+	KUNIT_EXPECT_FALSE(test, contains(msg, "xxxx"));
+	handshake_req_put(req);
+	nlmsg_free(msg);
+}
+
+/* ---- the agent dies ---- */
+
+enum agent_does { DIES, COMPLETES };
+
+struct agent {
+	struct world	*w;
+	enum agent_does	does;
+	bool		had_it;
+	struct completion accepted;
+	struct completion go;
+};
+
+static int agent_thread(void *arg)
+{
+	struct agent *agent = arg;
+	struct handshake_req *req = next(agent->w);
+
+	agent->had_it = req;
+	complete(&agent->accepted);
+	wait_for_completion(&agent->go);
+	if (req && agent->does != DIES)
+		handshake_req_complete(req, 0, 3);
+	if (req)
+		handshake_req_put(req);
+	return 0;
+}
+
+static struct task_struct *start_agent(struct agent *agent, struct world *w,
+				       enum agent_does does)
+{
+	struct task_struct *task;
+
+	agent->w = w;
+	agent->does = does;
+	init_completion(&agent->accepted);
+	init_completion(&agent->go);
+	task = kthread_run(agent_thread, agent, "handshake_agent");
+	if (!IS_ERR(task))
+		wait_for_completion(&agent->accepted);
+	return task;
+}
+
+static void test_agent_dies(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct agent agent;
+
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, start_agent(&agent, w, DIES));
+	KUNIT_EXPECT_TRUE(test, agent.had_it);
+	msleep(20);
+	KUNIT_EXPECT_EQ(test, w->heard.calls, 0);
+	complete(&agent.go);
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&w->heard.done, WAIT));
+	KUNIT_EXPECT_EQ(test, w->heard.status, -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, w->heard.calls, 1);
+}
+
+static void test_agent_completes(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct agent agent;
+
+	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, start_agent(&agent, w, COMPLETES));
+	complete(&agent.go);
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&w->heard.done, WAIT));
+	msleep(50);
+	KUNIT_EXPECT_EQ(test, w->heard.status, 0);
+	KUNIT_EXPECT_EQ(test, w->heard.calls, 1);
+}
+
+/* Its end and a cancel at once, again and again: one of them ends the request. */
+static void test_agent_dies_often(struct kunit *test)
+{
+	struct world *w = test->priv;
+	unsigned int i, told = 0, cancelled = 0;
+	struct agent agent;
+
+	for (i = 0; i < DEATHS; i++) {
+		listen_anew(&w->heard);
+		KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, start_agent(&agent, w, DIES));
+		complete(&agent.go);
+		if (i % 2)
+			usleep_range(1, 100);
+		if (handshake_req_cancel(w->sock->sk))
+			cancelled++;
+		else if (wait_for_completion_timeout(&w->heard.done, WAIT))
+			told++;
+		if (w->heard.calls > 1 || told + cancelled != i + 1)
+			break;
+	}
+	kunit_info(test, "%u deaths: %u told, %u cancelled\n", i, told, cancelled);
+	KUNIT_EXPECT_EQ(test, i, DEATHS);
+	/* the agents read the world until they are gone */
+	msleep(100);
+}
+
+/* ---- two ends at once ---- */
+
+enum racer_does { COMPLETE, CANCEL, REQUEUE, N_RACER_DOES };
+
+struct racer {
+	struct handshake_req	*req;
+	struct sock		*sk;
+	enum racer_does		does;
+	unsigned int		won;
+	atomic_t		round;	/* the last it has run */
+	struct task_struct	*task;
+};
+
+static atomic_t race_round;	/* the present one; each racer runs it once */
+
+static int racer_thread(void *arg)
+{
+	struct racer *r = arg;
+
+	while (!kthread_should_stop()) {
+		int round = atomic_read_acquire(&race_round);
+
+		if (atomic_read(&r->round) == round) {
+			cond_resched();
+			continue;
+		}
+		ndelay(prandom_u32_max(500));
+		r->won = 0;
+		switch (r->does) {
+		case COMPLETE:
+			r->won = handshake_req_complete(r->req, 0, 0);
+			break;
+		case CANCEL:
+			r->won = handshake_req_cancel(r->sk);
+			break;
+		default:
+			handshake_req_requeue(r->req, -EAGAIN);
+		}
+		atomic_set_release(&r->round, round);
+	}
+	return 0;
+}
+
+static bool race(struct world *w, struct racer *racers, unsigned int n)
+{
+	unsigned int i, won = 0;
+	struct handshake_req *req;
+
+	listen_anew(&w->heard);
+	if (submit(w, &w->heard))
+		return false;
+	req = next(w);
+	if (!req)
+		return false;
+	for (i = 0; i < n; i++) {
+		racers[i].req = req;
+		racers[i].does = prandom_u32_max(N_RACER_DOES);
+	}
+	atomic_inc_return_release(&race_round);
+	for (i = 0; i < n; i++) {
+		while (atomic_read_acquire(&racers[i].round) !=
+		       atomic_read(&race_round))
+			cond_resched();
+		won += racers[i].won;
+	}
+	/* What nobody has ended is still there to be. */
+	if (!won)
+		won = handshake_req_cancel(w->sock->sk);
+	handshake_req_put(req);
+	return won == 1 && w->heard.calls <= 1 &&
+	       file_count(w->file) == 1 &&
+	       !handshake_req_lookup(w->sock->sk);
+}
+
+static void test_races(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct racer racers[2] = { };
+	unsigned int i, rounds;
+
+	atomic_set(&race_round, 0);
+	for (i = 0; i < ARRAY_SIZE(racers); i++) {
+		racers[i].sk = w->sock->sk;
+		racers[i].task = kthread_run(racer_thread, &racers[i],
+					     "handshake_race");
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, racers[i].task);
+	}
+	for (rounds = 0; rounds < ROUNDS; rounds++)
+		if (!race(w, racers, ARRAY_SIZE(racers)))
+			break;
+	for (i = 0; i < ARRAY_SIZE(racers); i++)
+		kthread_stop(racers[i].task);
+	KUNIT_EXPECT_EQ(test, rounds, ROUNDS);
+	KUNIT_EXPECT_EQ(test, w->hn->n_queued + w->hn->n_accepted, 0);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(test_no_file),
+	KUNIT_CASE(test_busy),
+	KUNIT_CASE(test_too_many),
+	KUNIT_CASE(test_too_many_accepted),
+	KUNIT_CASE(test_complete),
+	KUNIT_CASE(test_cancel),
+	KUNIT_CASE(test_requeue),
+	KUNIT_CASE(test_again),
+	KUNIT_CASE(test_net_end),
+	KUNIT_CASE(test_peername),
+	KUNIT_CASE(test_agent_dies),
+	KUNIT_CASE(test_agent_completes),
+	KUNIT_CASE(test_agent_dies_often),
+	KUNIT_CASE(test_races),
+	{}
+};
+
+static struct kunit_suite suite = {
+	.name		= "handshake",
+	.init		= world_init,
+	.exit		= world_exit,
+	.test_cases	= cases,
+};
+
+kunit_test_suites(&suite);
