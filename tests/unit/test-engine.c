@@ -54,7 +54,7 @@ static void test_engine_refuses(void)
 	s.crl = "nonsense";
 	refuse_engine(&s, "crl.pem: ");
 	s.crl = ca->pem;
-	refuse_engine(&s, "crl.pem: ");
+	refuse_engine(&s, "crl.pem: holds no list");
 	{
 		struct pki_spec spec = { .cn = "test CA", .ca = true };
 		struct pki_cert *namesake = pki_issue(&spec, NULL);

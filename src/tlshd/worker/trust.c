@@ -338,6 +338,15 @@ static void drop_parsed(struct trust *t)
 	malloc_trim(0);
 }
 
+/* The library calls a file that holds anything else broken. */
+static bool holds_crl(const struct engine_file *file)
+{
+	static const char begin[] = "-----BEGIN X509 CRL";
+
+	return file->size && (!cert_is_pem(file) ||
+			      memmem(file->data, file->size, begin, sizeof(begin) - 1));
+}
+
 static int load_crls(struct trust *t, const struct engine_file *file, int64_t in_use,
 		     const struct log *log, char *reason, size_t reason_size)
 {
@@ -346,7 +355,7 @@ static int load_crls(struct trust *t, const struct engine_file *file, int64_t in
 	unsigned int n = 0, i;
 	int r;
 
-	r = file->size == 0 ? GNUTLS_E_NO_CERTIFICATE_FOUND :
+	r = !holds_crl(file) ? GNUTLS_E_NO_CERTIFICATE_FOUND :
 	    gnutls_x509_crl_list_import2(&crls, &n, &data, cert_is_pem(file) ? GNUTLS_X509_FMT_PEM
 				     : GNUTLS_X509_FMT_DER, 0);
 	if (r < 0 || n == 0) {
