@@ -123,6 +123,22 @@ static void test_deadline(struct world *w, gconstpointer unused)
 }
 
 /* A worker is free again, but too late: it is not bothered. */
+/* It counts from ACCEPT, however long ago this turn of the event loop began. */
+static void test_deadline_late_turn(struct world *w, gconstpointer unused)
+{
+	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509);
+	gint64 from;
+
+	a->nl.timeout_ms = 200;
+	settle();
+	g_usleep(400000);
+	from = g_get_monotonic_time();
+	accept_all();
+	g_assert_cmpuint(w->pool.timeout_ms, ==, 200);
+	wait_for(a);
+	g_assert_cmpint(g_get_monotonic_time() - from, >=, 200000);
+}
+
 static void test_deadline_in_queue(struct world *w, gconstpointer unused)
 {
 	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509);
@@ -504,6 +520,7 @@ int main(int argc, char **argv)
 	ADD("timeouts", test_timeouts);
 	ADD("deadline", test_deadline);
 	ADD("deadline/in-queue", test_deadline_in_queue);
+	ADD("deadline/late-turn", test_deadline_late_turn);
 	ADD("overdue", test_overdue);
 	ADD("overdue/ends-pair", test_overdue_ends_pair);
 	ADD("queue", test_queue);

@@ -18,9 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/event-loop.h"
 #include "tlshd/monitor/keyring.h"
 #include "tlshd/monitor/keys.h"
 #include "tlshd/monitor/report.h"
@@ -70,15 +70,6 @@ static uint64_t now(const struct requests *t)
 
 	sd_event_now(t->event, CLOCK_MONOTONIC, &usec);
 	return usec;
-}
-
-/* Not that of this turn of the event loop, which may have begun long ago. */
-static uint64_t clock_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
 static int on_resume(sd_event_source *source, uint64_t usec, void *ctx)
@@ -238,7 +229,7 @@ static void complain(struct requests *t, enum shortage what)
 /* It has been there since before the request was taken: this needs no memory. */
 static void set_timer(struct request *req, uint64_t usec)
 {
-	sd_event_source_set_time_relative(req->timer, usec);
+	sd_event_source_set_time(req->timer, clock_now() + usec);
 	sd_event_source_set_enabled(req->timer, SD_EVENT_ONESHOT);
 }
 
@@ -503,7 +494,7 @@ void requests_dispatch(struct requests *t)
 	requests_answer_keys(t);
 	while (t->waiting) {
 		struct request *req = t->waiting;
-		uint64_t spent = (now(t) - req->accepted) / USEC_PER_MSEC;
+		uint64_t spent = (clock_now() - req->taken) / USEC_PER_MSEC;
 		struct hs_job job = {
 			.id = req->id, .role = req->nl.role, .auth = req->nl.auth,
 			.own_identity = req->nl.auth == HS_AUTH_X509 && keys_needed(&req->nl),

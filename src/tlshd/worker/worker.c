@@ -195,9 +195,9 @@ static int start_job(struct worker *w, const struct hs_job *what, int fd)
 	if (r >= 0)
 		r = sd_event_add_io(w->event, &job->io, fd, EPOLLIN, on_socket, job);
 	if (r >= 0)
-		r = sd_event_add_time_relative(w->event, &job->timer, CLOCK_MONOTONIC,
-					       what->timeout_ms * USEC_PER_MSEC, 1,
-					       on_deadline, job);
+		r = sd_event_add_time(w->event, &job->timer, CLOCK_MONOTONIC,
+				      clock_now() + what->timeout_ms * USEC_PER_MSEC, 1,
+				      on_deadline, job);
 	return r < 0 ? give_up(w, job, what->id, r) : run(job);
 }
 
