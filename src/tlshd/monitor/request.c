@@ -205,7 +205,10 @@ static bool send_done(struct request *req)
 		r = netlink_done(t->netlink, req->nl.fd, req->status, req->remote_auth);
 	if (r == -ENOBUFS || r == -ENOMEM)
 		return false;
-	if (r < 0)
+	/* Some kernels forget a request when its consumer cancels it. */
+	if (r == -EBUSY)
+		log_debug(t->log, "the consumer has given up the handshake with %s", req->peer);
+	else if (r < 0)
 		log_error(t->log, "the kernel did not take the answer for %s: %s", req->peer,
 			  strerror(-r));
 	return true;
