@@ -30,8 +30,9 @@ enum {
  *	TLS_NO_PEERID
  *
  * It is called once for each request that was submitted, unless the request
- * is cancelled first. It runs in process context, without locks, and may
- * submit another request for the same socket.
+ * is cancelled first. It runs in process context, mostly in that of the agent
+ * with the lock of generic netlink held for reading: it should be short, and
+ * load no module. It may submit another request for the same socket.
  */
 typedef void	(*tls_done_func_t)(void *data, int status,
 				   key_serial_t peerid);

@@ -10,8 +10,9 @@
 #include <net/inet_connection_sock.h>
 #include <net/sock.h>
 #include <net/tcp.h>
+/* Before net/tls.h, which in older kernels has a macro for one of its names. */
 #include <net/tls_prot.h>
-#include <uapi/linux/tls.h>
+#include <net/tls.h>
 
 /* level and description, RFC 8446 section 6 */
 #define ALERT_SIZE	2
@@ -33,7 +34,7 @@ static int tls_alert_send(struct socket *sock, u8 level, u8 description)
 	struct msghdr msg = {
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
-		.msg_flags = MSG_DONTWAIT,
+		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL,
 	};
 	struct kvec iov = { .iov_base = alert, .iov_len = sizeof(alert) };
 	int ret;
@@ -43,22 +44,32 @@ static int tls_alert_send(struct socket *sock, u8 level, u8 description)
 	return ret < 0 ? ret : 0;
 }
 
+/* An agent that failed half way leaves the ULP, and a socket without keys. */
+static bool has_tls(const struct sock *sk)
+{
+	const struct tcp_ulp_ops *ulp;
+	bool ret;
+
+	if (!sk || !sk_is_tcp(sk))
+		return false;
+	rcu_read_lock();
+	ulp = READ_ONCE(inet_csk(sk)->icsk_ulp_ops);
+	ret = ulp && !strcmp(ulp->name, "tls") &&
+	      tls_get_ctx(sk)->tx_conf != TLS_BASE;
+	rcu_read_unlock();
+	return ret;
+}
+
 /**
  * tls_handshake_close - tell the peer that this end sends no more
  * @sock: socket, with or without TLS
  *
- * Sends close_notify where there is a TLS session. Does not wait.
+ * Sends close_notify where there is a TLS session. May sleep, but does not
+ * wait for room.
  */
 void tls_handshake_close(struct socket *sock)
 {
-	const struct tcp_ulp_ops *ulp;
-	bool has_tls;
-
-	rcu_read_lock();
-	ulp = READ_ONCE(inet_csk(sock->sk)->icsk_ulp_ops);
-	has_tls = ulp && !strcmp(ulp->name, "tls");
-	rcu_read_unlock();
-	if (has_tls)
+	if (has_tls(sock->sk))
 		tls_alert_send(sock, TLS_ALERT_LEVEL_WARNING,
 			       TLS_ALERT_DESC_CLOSE_NOTIFY);
 }
@@ -82,22 +93,24 @@ EXPORT_SYMBOL(tls_get_record_type);
 /**
  * tls_alert_recv - look at an alert that was received
  * @sk: socket with TLS
- * @msg: message with a record of the type TLS_RECORD_TYPE_ALERT, in a kvec
+ * @msg: message with a record of the type TLS_RECORD_TYPE_ALERT, whose
+ *	iterator is a kvec and at the start of the record (iov_iter_revert())
  * @level: set to its level
  * @description: set to its description
  *
- * Both are set to those of an internal error when the record is too short.
+ * Both are set to those of an internal error where there is no whole alert.
  */
 void tls_alert_recv(const struct sock *sk, const struct msghdr *msg,
 		    u8 *level, u8 *description)
 {
-	const struct kvec *iov = msg->msg_iter.kvec;
-	const u8 *alert = iov->iov_base;
+	struct iov_iter iter = msg->msg_iter;
+	u8 alert[ALERT_SIZE];
 
 	*level = TLS_ALERT_LEVEL_FATAL;
 	*description = TLS_ALERT_DESC_INTERNAL_ERROR;
-	if (!iov_iter_is_kvec(&msg->msg_iter) || iov->iov_len < ALERT_SIZE)
+	if (!iov_iter_is_kvec(&iter) || iov_iter_single_seg_count(&iter) < ALERT_SIZE)
 		return;
+	memcpy(alert, iter.kvec->iov_base + iter.iov_offset, sizeof(alert));
 	*level = alert[0];
 	*description = alert[1];
 }

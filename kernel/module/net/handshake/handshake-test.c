@@ -17,7 +17,7 @@
 
 #include "handshake.h"
 
-#define CLASS		HANDSHAKE_HANDLER_CLASS_TLSHD
+#define TLSHD		HANDSHAKE_HANDLER_CLASS_TLSHD
 #define ROUNDS		100000
 #define DEATHS		2000
 #define WAIT		(10 * HZ)
@@ -59,15 +59,14 @@ static void test_done(struct handshake_req *req, int status,
 }
 
 static const struct handshake_ops test_ops = {
-	.handler_class	= CLASS,
-	.done		= test_done,
+	.handler_class = TLSHD, .done = test_done,
 };
 
 static int submit_on(struct world *w, struct socket *sock, struct heard *heard)
 {
-	struct handshake_req *req;
+	struct handshake_req *req = handshake_req_alloc(&test_ops, sizeof(heard),
+							GFP_KERNEL);
 
-	req = handshake_req_alloc(&test_ops, sizeof(heard), GFP_KERNEL);
 	if (!req)
 		return -ENOMEM;
 	*(struct heard **)handshake_req_priv(req) = heard;
@@ -124,8 +123,8 @@ static void world_exit(struct kunit *test)
 /* The oldest request, accepted by this task. */
 static struct handshake_req *next(struct world *w)
 {
-	struct file *file = NULL;
-	struct handshake_req *req = handshake_req_next(w->hn, CLASS, &file);
+	struct file *file;
+	struct handshake_req *req = handshake_req_next(w->hn, TLSHD, &file);
 
 	if (req)
 		fput(file);
@@ -164,11 +163,11 @@ static void test_too_many(struct kunit *test)
 {
 	struct world *w = test->priv;
 	unsigned int i, n = w->hn->max_queued;
-	struct socket **socks = kunit_kcalloc(test, n, sizeof(*socks), GFP_KERNEL);
-	struct file **files = kunit_kcalloc(test, n, sizeof(*files), GFP_KERNEL);
+	struct socket *socks[50];
+	struct file *files[50];
 
 	KUNIT_EXPECT_GE(test, n, 3);
-	KUNIT_EXPECT_LE(test, n, 50);
+	KUNIT_ASSERT_LE(test, n, 50);
 	for (i = 0; i < n; i++) {
 		files[i] = make_socket(&socks[i]);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, files[i]);
@@ -226,10 +225,9 @@ static void test_complete(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, handshake_req_complete(req, 0, 7));
 	handshake_req_put(req);
 
-	KUNIT_EXPECT_NULL(test, handshake_req_next(w->hn, CLASS + 1, NULL));
+	KUNIT_EXPECT_NULL(test, handshake_req_next(w->hn, TLSHD + 1, NULL));
 	req = next(w);
 	KUNIT_ASSERT_NOT_NULL(test, req);
-	KUNIT_EXPECT_NULL(test, next(w));
 	KUNIT_EXPECT_EQ(test, file_count(w->file), 2);
 	KUNIT_EXPECT_TRUE(test, handshake_req_complete(req, -EACCES, 7));
 	KUNIT_EXPECT_FALSE(test, handshake_req_complete(req, 0, 8));
@@ -237,7 +235,6 @@ static void test_complete(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, w->heard.calls, 1);
 	KUNIT_EXPECT_EQ(test, w->heard.status, -EACCES);
 	KUNIT_EXPECT_EQ(test, w->heard.peerid, 7);
-	/* it is no longer found, though somebody has a reference */
 	KUNIT_EXPECT_NULL(test, handshake_req_lookup(w->sock->sk));
 	handshake_req_put(req);
 }
@@ -323,7 +320,7 @@ static void test_net_end(struct kunit *test)
 	req = next(w);
 	KUNIT_ASSERT_NOT_NULL(test, req);
 	KUNIT_ASSERT_EQ(test, 0, submit_on(w, sock, &other));
-	kref_get(&w->hn->ref);
+	kref_get(&w->hn->ref);	/* for the exit of the test */
 	handshake_net_end(w->hn);
 	KUNIT_EXPECT_EQ(test, w->heard.calls, 1);
 	KUNIT_EXPECT_EQ(test, w->heard.status, -ETIMEDOUT);
@@ -334,7 +331,6 @@ static void test_net_end(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, file_count(file), 1);
 	handshake_req_put(req);
 	fput(file);
-	/* the exit of the test ends it once more, and finds nothing */
 }
 
 static bool contains(const struct sk_buff *msg, const char *text)
@@ -381,6 +377,7 @@ struct agent {
 	bool		had_it;
 	struct completion accepted;
 	struct completion go;
+	struct completion ended;
 };
 
 static int agent_thread(void *arg)
@@ -395,7 +392,8 @@ static int agent_thread(void *arg)
 		handshake_req_complete(req, 0, 3);
 	if (req)
 		handshake_req_put(req);
-	return 0;
+	/* what it has accepted ends with it, and not before */
+	kthread_complete_and_exit(&agent->ended, 0);
 }
 
 static struct task_struct *start_agent(struct agent *agent, struct world *w,
@@ -407,6 +405,7 @@ static struct task_struct *start_agent(struct agent *agent, struct world *w,
 	agent->does = does;
 	init_completion(&agent->accepted);
 	init_completion(&agent->go);
+	init_completion(&agent->ended);
 	task = kthread_run(agent_thread, agent, "handshake_agent");
 	if (!IS_ERR(task))
 		wait_for_completion(&agent->accepted);
@@ -424,6 +423,7 @@ static void test_agent_dies(struct kunit *test)
 	msleep(20);
 	KUNIT_EXPECT_EQ(test, w->heard.calls, 0);
 	complete(&agent.go);
+	wait_for_completion(&agent.ended);
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&w->heard.done, WAIT));
 	KUNIT_EXPECT_EQ(test, w->heard.status, -ETIMEDOUT);
 	KUNIT_EXPECT_EQ(test, w->heard.calls, 1);
@@ -437,6 +437,7 @@ static void test_agent_completes(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, start_agent(&agent, w, COMPLETES));
 	complete(&agent.go);
+	wait_for_completion(&agent.ended);
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&w->heard.done, WAIT));
 	msleep(50);
 	KUNIT_EXPECT_EQ(test, w->heard.status, 0);
@@ -455,19 +456,20 @@ static void test_agent_dies_often(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, submit(w, &w->heard));
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, start_agent(&agent, w, DIES));
 		complete(&agent.go);
-		if (i % 2)
-			usleep_range(1, 100);
+		if (i % 4)
+			usleep_range(i % 4 * 200, i % 4 * 400);
 		if (handshake_req_cancel(w->sock->sk))
 			cancelled++;
 		else if (wait_for_completion_timeout(&w->heard.done, WAIT))
 			told++;
+		wait_for_completion(&agent.ended);
 		if (w->heard.calls > 1 || told + cancelled != i + 1)
 			break;
 	}
 	kunit_info(test, "%u deaths: %u told, %u cancelled\n", i, told, cancelled);
 	KUNIT_EXPECT_EQ(test, i, DEATHS);
-	/* the agents read the world until they are gone */
-	msleep(100);
+	KUNIT_EXPECT_GT(test, told, 0);
+	KUNIT_EXPECT_GT(test, cancelled, 0);
 }
 
 /* ---- two ends at once ---- */
@@ -479,23 +481,19 @@ struct racer {
 	struct sock		*sk;
 	enum racer_does		does;
 	unsigned int		won;
-	atomic_t		round;	/* the last it has run */
-	struct task_struct	*task;
+	struct completion	go;
+	struct completion	finished;
+	bool			stop;
 };
-
-static atomic_t race_round;	/* the present one; each racer runs it once */
 
 static int racer_thread(void *arg)
 {
 	struct racer *r = arg;
 
-	while (!kthread_should_stop()) {
-		int round = atomic_read_acquire(&race_round);
-
-		if (atomic_read(&r->round) == round) {
-			cond_resched();
-			continue;
-		}
+	for (;;) {
+		wait_for_completion(&r->go);
+		if (r->stop)
+			break;
 		ndelay(prandom_u32_max(500));
 		r->won = 0;
 		switch (r->does) {
@@ -508,12 +506,15 @@ static int racer_thread(void *arg)
 		default:
 			handshake_req_requeue(r->req, -EAGAIN);
 		}
-		atomic_set_release(&r->round, round);
+		complete(&r->finished);
 	}
+	complete(&r->finished);
 	return 0;
 }
 
-static bool race(struct world *w, struct racer *racers, unsigned int n)
+/* Returns false when not just one of them ended it. */
+static bool race(struct world *w, struct racer *racers, unsigned int n,
+		 unsigned int *told)
 {
 	unsigned int i, won = 0;
 	struct handshake_req *req;
@@ -528,17 +529,17 @@ static bool race(struct world *w, struct racer *racers, unsigned int n)
 		racers[i].req = req;
 		racers[i].does = prandom_u32_max(N_RACER_DOES);
 	}
-	atomic_inc_return_release(&race_round);
+	for (i = 0; i < n; i++)
+		complete(&racers[i].go);
 	for (i = 0; i < n; i++) {
-		while (atomic_read_acquire(&racers[i].round) !=
-		       atomic_read(&race_round))
-			cond_resched();
+		wait_for_completion(&racers[i].finished);
 		won += racers[i].won;
 	}
 	/* What nobody has ended is still there to be. */
 	if (!won)
 		won = handshake_req_cancel(w->sock->sk);
 	handshake_req_put(req);
+	*told += w->heard.calls;
 	return won == 1 && w->heard.calls <= 1 &&
 	       file_count(w->file) == 1 &&
 	       !handshake_req_lookup(w->sock->sk);
@@ -548,20 +549,25 @@ static void test_races(struct kunit *test)
 {
 	struct world *w = test->priv;
 	struct racer racers[2] = { };
-	unsigned int i, rounds;
+	unsigned int i, rounds, told = 0;
 
-	atomic_set(&race_round, 0);
 	for (i = 0; i < ARRAY_SIZE(racers); i++) {
 		racers[i].sk = w->sock->sk;
-		racers[i].task = kthread_run(racer_thread, &racers[i],
-					     "handshake_race");
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, racers[i].task);
+		init_completion(&racers[i].go);
+		init_completion(&racers[i].finished);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test,
+					     kthread_run(racer_thread, &racers[i],
+							 "handshake_race"));
 	}
 	for (rounds = 0; rounds < ROUNDS; rounds++)
-		if (!race(w, racers, ARRAY_SIZE(racers)))
+		if (!race(w, racers, ARRAY_SIZE(racers), &told))
 			break;
-	for (i = 0; i < ARRAY_SIZE(racers); i++)
-		kthread_stop(racers[i].task);
+	for (i = 0; i < ARRAY_SIZE(racers); i++) {
+		racers[i].stop = true;
+		complete(&racers[i].go);
+		wait_for_completion(&racers[i].finished);
+	}
+	kunit_info(test, "%u races, %u told\n", rounds, told);
 	KUNIT_EXPECT_EQ(test, rounds, ROUNDS);
 	KUNIT_EXPECT_EQ(test, w->hn->n_queued + w->hn->n_accepted, 0);
 }

@@ -42,6 +42,7 @@ enum handshake_state {
 /**
  * struct handshake_net - the requests of a network namespace
  * @ref: held by the namespace and by each of its requests
+ * @rcu: it is found by its namespace without a lock
  * @net: the namespace; only valid while @up
  * @lock: guards all below, and the state of the requests
  * @up: requests are taken; never again once it is cleared
@@ -55,6 +56,7 @@ enum handshake_state {
  */
 struct handshake_net {
 	struct kref		ref;
+	struct rcu_head		rcu;
 	struct net		*net;
 	spinlock_t		lock;	/* see above */
 	bool			up;
@@ -123,6 +125,7 @@ int handshake_requests_init(void);
 void handshake_requests_exit(void);
 struct handshake_net *handshake_net_alloc(struct net *net);
 void handshake_net_end(struct handshake_net *hn);
+void handshake_net_put(struct handshake_net *hn);
 
 struct handshake_req *handshake_req_alloc(const struct handshake_ops *ops,
 					  size_t priv_size, gfp_t flags);
@@ -145,7 +148,7 @@ struct handshake_req *tls_request_alloc(const struct tls_handshake_args *args,
 					unsigned int n_peerids, gfp_t flags);
 
 /* netlink.c */
-struct handshake_net *handshake_pernet(const struct net *net);
+struct handshake_net *handshake_net_get(const struct net *net);
 int handshake_announce(struct net *net, enum handshake_handler_class class,
 		       gfp_t flags);
 bool handshake_has_agent(struct net *net, enum handshake_handler_class class);

@@ -28,17 +28,30 @@ static const struct genl_multicast_group groups[] = {
 	[HANDSHAKE_HANDLER_CLASS_TLSHD]	= { .name = HANDSHAKE_MCGRP_TLSHD },
 };
 
+static struct handshake_net __rcu **pernet(const struct net *net)
+{
+	return net_generic(net, handshake_pernet_id);
+}
+
 /**
- * handshake_pernet - what a namespace has
+ * handshake_net_get - what a namespace has
  * @net: the namespace
  *
- * Returns NULL while it has nothing.
+ * Returns NULL when it has nothing yet or no more, or it with a reference.
  */
-struct handshake_net *handshake_pernet(const struct net *net)
+struct handshake_net *handshake_net_get(const struct net *net)
 {
-	struct handshake_net **hn = net_generic(net, handshake_pernet_id);
+	struct handshake_net *hn;
 
-	return hn ? *hn : NULL;
+	/* a consumer that is initialized before this is */
+	if (!handshake_pernet_id)
+		return NULL;
+	rcu_read_lock();
+	hn = rcu_dereference(*pernet(net));
+	if (hn && !kref_get_unless_zero(&hn->ref))
+		hn = NULL;
+	rcu_read_unlock();
+	return hn;
 }
 
 /**
@@ -119,10 +132,17 @@ static int accept_fill(struct handshake_req *req, struct genl_info *info,
 	return 0;
 }
 
+/* The next try need not fail. */
+static bool is_passing(int error)
+{
+	return error == -ENOMEM || error == -EDQUOT || error == -EINTR ||
+	       error == -ERESTARTSYS;
+}
+
 static int accept_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct handshake_net *hn = handshake_pernet(sock_net(skb->sk));
 	enum handshake_handler_class class;
+	struct handshake_net *hn;
 	struct handshake_req *req;
 	struct sk_buff *msg;
 	struct file *file;
@@ -130,22 +150,25 @@ static int accept_doit(struct sk_buff *skb, struct genl_info *info)
 
 	if (GENL_REQ_ATTR_CHECK(info, HANDSHAKE_A_ACCEPT_HANDLER_CLASS))
 		return -EINVAL;
-	if (!hn)
-		return -EOPNOTSUPP;
 	class = nla_get_u32(info->attrs[HANDSHAKE_A_ACCEPT_HANDLER_CLASS]);
 
 	ret = accept_prepare(&msg, &fd);
 	if (ret)
 		return ret;
-	ret = -EAGAIN;
-	req = handshake_req_next(hn, class, &file);
+	hn = handshake_net_get(sock_net(skb->sk));
+	req = hn ? handshake_req_next(hn, class, &file) : NULL;
+	ret = hn ? -EAGAIN : -EOPNOTSUPP;
+	if (hn)
+		handshake_net_put(hn);
 	if (!req)
 		goto out;
 	ret = accept_fill(req, info, msg, fd);
 	trace_handshake_accept(req, req->sk, ret);
 	if (ret) {
-		/* the next try would fail as well */
-		handshake_req_complete(req, -EIO, 0);
+		if (is_passing(ret))
+			handshake_req_requeue(req, ret);
+		else
+			handshake_req_complete(req, -EIO, 0);
 		goto out_put;
 	}
 
@@ -261,25 +284,27 @@ static struct genl_family handshake_family __ro_after_init = {
 
 static int __net_init handshake_net_init(struct net *net)
 {
-	struct handshake_net **hn = net_generic(net, handshake_pernet_id);
+	struct handshake_net *hn = handshake_net_alloc(net);
 
-	*hn = handshake_net_alloc(net);
-	return *hn ? 0 : -ENOMEM;
+	if (!hn)
+		return -ENOMEM;
+	rcu_assign_pointer(*pernet(net), hn);
+	return 0;
 }
 
 static void __net_exit handshake_net_exit(struct net *net)
 {
-	struct handshake_net **hn = net_generic(net, handshake_pernet_id);
+	struct handshake_net *hn;
 
-	handshake_net_end(*hn);
-	*hn = NULL;
+	hn = rcu_replace_pointer(*pernet(net), NULL, true);
+	handshake_net_end(hn);
 }
 
 static struct pernet_operations handshake_pernet_ops = {
 	.init	= handshake_net_init,
 	.exit	= handshake_net_exit,
 	.id	= &handshake_pernet_id,
-	.size	= sizeof(struct handshake_net *),
+	.size	= sizeof(struct handshake_net __rcu *),
 };
 
 static int __init handshake_init(void)
@@ -300,6 +325,7 @@ static int __init handshake_init(void)
 
 out_pernet:
 	unregister_pernet_subsys(&handshake_pernet_ops);
+	handshake_pernet_id = 0;
 out_requests:
 	handshake_requests_exit();
 	return ret;

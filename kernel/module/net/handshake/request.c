@@ -40,7 +40,18 @@ static const struct rhashtable_params handshake_table_params = {
 
 static void net_release(struct kref *ref)
 {
-	kfree(container_of(ref, struct handshake_net, ref));
+	struct handshake_net *hn = container_of(ref, struct handshake_net, ref);
+
+	kfree_rcu(hn, rcu);
+}
+
+/**
+ * handshake_net_put - give back a reference
+ * @hn: of a namespace
+ */
+void handshake_net_put(struct handshake_net *hn)
+{
+	kref_put(&hn->ref, net_release);
 }
 
 static void announce_work(struct work_struct *work)
@@ -84,14 +95,13 @@ struct handshake_net *handshake_net_alloc(struct net *net)
 	INIT_LIST_HEAD(&hn->accepted);
 	INIT_DELAYED_WORK(&hn->announce, announce_work);
 
-	/*
-	 * A queued request keeps a consumer waiting that could as well try
+	/* A queued request keeps a consumer waiting that could as well try
 	 * again; an accepted one costs the agent some ten KiB.
 	 */
 	si_meminfo(&si);
 	mib = (u64)si.totalram * si.mem_unit >> 20;
 	hn->max_queued = clamp(mib / 400, 3UL, 50UL);
-	hn->max_accepted = clamp(mib, 64UL, 65536UL);
+	hn->max_accepted = clamp(mib, 64UL, 16384UL);
 	return hn;
 }
 
@@ -102,7 +112,7 @@ static void req_release(struct kref *ref)
 	struct handshake_req *req = container_of(ref, struct handshake_req, ref);
 
 	if (req->hn)
-		kref_put(&req->hn->ref, net_release);
+		handshake_net_put(req->hn);
 	kfree_rcu(req, rcu);
 }
 
@@ -115,8 +125,7 @@ void handshake_req_put(struct handshake_req *req)
 	kref_put(&req->ref, req_release);
 }
 
-/*
- * Called in the middle of the agent's exit, with locks held: nothing is done
+/* Called in the middle of the agent's exit, with locks held: nothing is done
  * here. The request cannot go meanwhile, for its end takes @wait out first.
  */
 static int agent_exits(struct wait_queue_entry *wait, unsigned int mode,
@@ -148,8 +157,7 @@ static void unwatch_agent(struct handshake_req *req)
 	req->agent = NULL;
 }
 
-/*
- * Takes @req out of its list, if it is in the state @from or, where that is
+/* Takes @req out of its list, if it is in the state @from or, where that is
  * HANDSHAKE_NEW, in any. Returns false when it was not, or is over.
  */
 static bool req_leave_locked(struct handshake_req *req,
@@ -285,14 +293,19 @@ static int enqueue(struct handshake_net *hn, struct handshake_req *req)
 int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 			 struct handshake_req *req, gfp_t flags)
 {
+	struct file *file;
+	struct sock *sk;
 	int ret;
 
 	if (!sock || !sock->sk || !sock->file) {
 		handshake_req_put(req);
 		return -EINVAL;
 	}
-	req->sk = sock->sk;
-	req->file = get_file(sock->file);
+	sk = sock->sk;
+	/* One for this call, for the request can end before it does. */
+	file = get_file(sock->file);
+	req->sk = sk;
+	req->file = get_file(file);
 	kref_get(&hn->ref);
 	req->hn = hn;
 
@@ -312,16 +325,18 @@ int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 		kref_put(&req->ref, req_release);
 		goto out;
 	}
-	trace_handshake_submit(req, req->sk, 0);
+	trace_handshake_submit(req, sk, 0);
 	/* If this fails, the announcement that is made again does not. */
-	handshake_announce(sock_net(req->sk), req->ops->handler_class, flags);
+	handshake_announce(sock_net(sk), req->ops->handler_class, flags);
 	handshake_req_put(req);
+	fput(file);
 	return 0;
 
 out:
-	trace_handshake_submit(req, req->sk, ret);
+	trace_handshake_submit(req, sk, ret);
 	fput(req->file);
 	handshake_req_put(req);
+	fput(file);
 	return ret;
 }
 
@@ -472,7 +487,7 @@ void handshake_net_end(struct handshake_net *hn)
 		list_del_init(&req->list);
 		req_end(req, -ETIMEDOUT, 0);
 	}
-	kref_put(&hn->ref, net_release);
+	handshake_net_put(hn);
 }
 
 int __init handshake_requests_init(void)
@@ -492,7 +507,5 @@ int __init handshake_requests_init(void)
 void handshake_requests_exit(void)
 {
 	destroy_workqueue(handshake_wq);
-	/* those that were freed by it */
-	rcu_barrier();
 	rhashtable_destroy(&handshake_table);
 }

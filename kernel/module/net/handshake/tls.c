@@ -33,8 +33,7 @@ static_assert(sizeof_field(struct tls_request, peerids) ==
 	      sizeof_field(struct tls_handshake_args, ta_my_peerids),
 	      "each has as many peer identities");
 
-/*
- * The agent may read the keys of the consumer's keyring as soon as it has a
+/* The agent may read the keys of the consumer's keyring as soon as it has a
  * link to it. The link is the agent's to take away.
  */
 #ifdef CONFIG_KEYS
@@ -178,19 +177,25 @@ static int submit(const struct tls_handshake_args *args, u32 type, u32 auth,
 	struct handshake_net *hn;
 	struct handshake_req *req;
 	struct net *net;
+	int ret;
 
 	if (!args->ta_done || !args->ta_sock || !args->ta_sock->sk)
 		return -EINVAL;
 	net = sock_net(args->ta_sock->sk);
-	hn = handshake_pernet(net);
+	hn = handshake_net_get(net);
 	if (!hn)
 		return -EOPNOTSUPP;
-	if (!handshake_has_agent(net, tls_ops.handler_class))
-		return -ESRCH;
+	if (!handshake_has_agent(net, tls_ops.handler_class)) {
+		ret = -ESRCH;
+		goto out;
+	}
 	req = tls_request_alloc(args, type, auth, n_peerids, flags);
-	if (IS_ERR(req))
-		return PTR_ERR(req);
-	return handshake_req_submit(hn, args->ta_sock, req, flags);
+	ret = PTR_ERR_OR_ZERO(req);
+	if (!ret)
+		ret = handshake_req_submit(hn, args->ta_sock, req, flags);
+out:
+	handshake_net_put(hn);
+	return ret;
 }
 
 /**
