@@ -119,9 +119,9 @@ with_lock() {
 #                    expression; the group is the release as in linux-headers-RELEASE
 #   KERNEL_COMMON    provider `debian`: sed expression, RELEASE -> suffix of the -common package
 #   KERNEL_KBUILD    provider `debian`: sed expression, that suffix -> suffix of linux-kbuild
-declare -A KERNEL_PROVIDER=([stock-6.12]=debian [stock-6.1]=debian)
+declare -A KERNEL_PROVIDER=([stock-6.12]=debian [stock-6.1]=debian [uml-6.1]=uml)
 # shellcheck disable=SC2034  # for tests/vm/run
-declare -A KERNEL_MACHINE=([stock-6.12]=qemu [stock-6.1]=qemu)
+declare -A KERNEL_MACHINE=([stock-6.12]=qemu [stock-6.1]=qemu [uml-6.1]=uml)
 declare -A KERNEL_IMAGE=(
 	[stock-6.12]='linux-image-(6\.12\.[0-9]+\+deb12-amd64)(-unsigned)?'
 	[stock-6.1]='linux-image-(6\.1\.[0-9]+-[0-9]+-amd64)(-unsigned)?'
@@ -160,7 +160,9 @@ kernel_dir() {
 
 	kernel_check_name "$name"
 	base=$(cache_dir)/kernels/$name
-	if [[ ! -e $base/current/vmlinux ]]; then
+	# what is built here is built anew when what it is made of has changed
+	if [[ ${KERNEL_PROVIDER[$name]} == uml ]]; then base+=-$("$SOURCE_DIR/kernel/build-uml" --key); fi
+	if [[ ! -e $base/current/release ]]; then
 		mkdir -p "$base"
 		with_lock "$base.lock" kernel_prepare "$name" "$base" || exit
 	fi
@@ -171,7 +173,7 @@ kernel_dir() {
 kernel_prepare() {
 	local name=$1 base=$2 temp release
 
-	[[ ! -e $base/current/vmlinux ]] || return 0     # the one we waited for made it
+	[[ ! -e $base/current/release ]] || return 0     # the one we waited for made it
 	rm -rf "$base"/.new.*                            # left by a run that was interrupted
 	temp=$(mktemp -d "$base/.new.XXXXXX")
 	# shellcheck disable=SC2064  # the value of now
@@ -188,6 +190,47 @@ kernel_prepare() {
 	mv -T "$temp/current" "$base/current"
 	progress "kernel $name is $release, kept in $base"
 }
+
+# -- provider `uml`: built of Debian's source and our series
+
+# linux_source: prints the path of the package with the source of Linux 6.1, from the cache.
+linux_source() {
+	local dir
+	dir=$(cache_dir)/sources
+	compgen -G "$dir/linux-source-6.1_*.deb" >/dev/null || {
+		mkdir -p "$dir"
+		with_lock "$dir.lock" linux_source_fetch "$dir" || exit
+	}
+	compgen -G "$dir/linux-source-6.1_*.deb" | tail -n 1
+}
+
+linux_source_fetch() {
+	local dir=$1 temp
+
+	! compgen -G "$dir/linux-source-6.1_*.deb" >/dev/null || return 0
+	temp=$(mktemp -d "$dir/.new.XXXXXX")
+	# shellcheck disable=SC2064  # the value of now
+	trap "rm -rf '$temp'" EXIT
+	trap 'exit 130' INT TERM HUP
+	progress "downloading the source of Linux 6.1, about 140 MB"
+	debian_download "$temp" linux-source-6.1 2>/dev/null || {
+		apt_update
+		debian_download "$temp" linux-source-6.1 || die "could not download linux-source-6.1"
+	}
+	mv "$temp"/*.deb "$dir/"
+}
+
+# linux_source_unpack DIRECTORY [PATH...]: all of it, or these files and directories
+linux_source_unpack() {
+	local to=$1 deb
+	shift
+	need_packages xz-utils
+	deb=$(linux_source)
+	dpkg --fsys-tarfile "$deb" | tar -xO ./usr/src/linux-source-6.1.tar.xz |
+		tar -xJ -C "$to" --strip-components=1 "${@/#/linux-source-6.1/}"
+}
+
+kernel_provide_uml() { "$SOURCE_DIR/kernel/build-uml" "$2/kernel"; }
 
 # -- provider `debian`: binary packages, downloaded and unpacked, never installed
 
@@ -325,7 +368,9 @@ modules_prune() {
 
 # The module of the handshake upcall, for kernels that lack it: headers without it tell.
 UPCALL_DIR=$SOURCE_DIR/kernel/module
-kernel_has_upcall() { compgen -G "$1/headers/usr/src/*/include/net/handshake.h" >/dev/null; }
+kernel_has_upcall() {
+	[[ ! -d $1/headers ]] || compgen -G "$1/headers/usr/src/*/include/net/handshake.h" >/dev/null
+}
 
 # upcall_build KERNEL_DIR: prints the path of that module; nothing where the kernel has the upcall.
 upcall_build() { kernel_has_upcall "$1" || module_build "$1" "$UPCALL_DIR"; }
@@ -337,8 +382,13 @@ upcall_build() { kernel_has_upcall "$1" || module_build "$1" "$UPCALL_DIR"; }
 module_build() {
 	local kernel=$1 source=$2 upcall='' name release hash dir ko
 
-	if [[ $source != "$UPCALL_DIR" ]]; then upcall=$(upcall_build "$kernel") || return 1; fi
 	name=$(sed -n 's/^obj-m *[:+]\?= *\([a-z0-9_]*\)\.o.*/\1/p' "$source/Kbuild")
+	# one that was built with its kernel
+	if [[ -e $kernel/$name.ko ]]; then
+		echo "$kernel/$name.ko"
+		return
+	fi
+	if [[ $source != "$UPCALL_DIR" ]]; then upcall=$(upcall_build "$kernel") || return 1; fi
 	release=$(cat "$kernel/release")
 	hash=$({ echo "$upcall"; cd "$source" && find . -name Kbuild -o -name '*.[ch]' |
 		LC_ALL=C sort | xargs sha256sum; } | sha256sum | cut -c1-16)

@@ -25,9 +25,9 @@ enum hs_consumer_auth {
 	HS_CONSUMER_X509		= 3,
 };
 
-#define HS_CONSUMER_SUBMITTED	(1U << 0)	/* the kernel took the request */
-#define HS_CONSUMER_CANCELLED	(1U << 1)	/* we cancelled it and won: no callback */
-#define HS_CONSUMER_WAIT_OVER	(1U << 2)	/* wait_ms was over before the callback */
+#define HS_CONSUMER_SUBMITTED	0x1	/* the kernel took the request */
+#define HS_CONSUMER_CANCELLED	0x2	/* we cancelled it and won: no callback */
+#define HS_CONSUMER_WAIT_OVER	0x4	/* wait_ms was over before the callback */
 
 /**
  * struct hs_consumer_handshake - one handshake, argument of HS_CONSUMER_HANDSHAKE

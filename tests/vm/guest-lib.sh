@@ -187,6 +187,13 @@ tlshd_children() {
 	return 0
 }
 
+# load_tls [MODULE...]: the record layer with its ciphers, the fast ones where there are some
+load_tls() {
+	modprobe -a tls gcm ccm ctr ghash-generic chacha20poly1305 "$@" || return
+	modprobe -q aesni_intel
+	return 0
+}
+
 # ---- NFS --------------------------------------------------------------------------------------
 
 # nfs_server_start: exports EXPORT_DIR for mode none to both loopback addresses.  No mountd: what it
@@ -194,7 +201,7 @@ tlshd_children() {
 nfs_server_start() {
 	local expiry
 
-	modprobe -a tls gcm ccm ctr ghash-generic chacha20poly1305 aesni_intel nfsd nfsv4 \
+	load_tls nfsd nfsv4 \
 		tcp_diag inet_diag af_packet || return
 	mkdir -p "$EXPORT_DIR" "$MOUNT_DIR" "$WORK/rpc_pipefs"
 	mount -t tmpfs export "$EXPORT_DIR" && mount -t nfsd nfsd /proc/fs/nfsd &&

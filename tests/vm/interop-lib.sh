@@ -57,7 +57,7 @@ interop_data() {
 # interop_prepare NAME: certificates, modules, and a directory to work in
 interop_prepare() {
 	pki_take "$VM_SHARE/pki.tar" || return
-	modprobe -a tls gcm ccm ctr ghash-generic chacha20poly1305 aesni_intel || return
+	load_tls || return
 	[[ -n $HS_CONSUMER_KO ]] || { echo "the module hs_consumer could not be built"; return 1; }
 	insmod "$HS_CONSUMER_KO" || return
 	mkdir -p "$WORK/$1"

@@ -17,7 +17,7 @@ PORT_TLS=4420 PORT_PLAIN=4421 PORT_EITHER=4422
 # ---- target -----------------------------------------------------------------------------------
 
 nvme_modules() {
-	modprobe -a tls gcm ccm ctr ghash-generic aesni_intel tcp_diag inet_diag af_packet \
+	load_tls tcp_diag inet_diag af_packet \
 		nvme-tcp nvmet-tcp && modprobe brd rd_nr=1 rd_size=20480
 }
 
