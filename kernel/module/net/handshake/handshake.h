@@ -142,7 +142,6 @@ bool handshake_req_cancel(struct sock *sk);
 struct handshake_net *handshake_pernet(const struct net *net);
 int handshake_announce(struct net *net, enum handshake_handler_class class,
 		       gfp_t flags);
-bool handshake_has_agent(struct net *net, enum handshake_handler_class class);
 
 /* alert.c */
 int tls_alert_send(struct socket *sock, u8 level, u8 description);

@@ -277,7 +277,7 @@ static int enqueue(struct handshake_net *hn, struct handshake_req *req)
  *
  * Returns 0: either the callback comes, or a cancel succeeds;
  * -EINVAL: the socket has no file;
- * -ESRCH: nobody listens for requests of this class;
+ * -ESRCH: nobody listens for requests of this class, or nobody has room;
  * -EBUSY: a request for this socket is under way;
  * -EAGAIN: too many wait already;
  * -EOPNOTSUPP: the namespace is about to go;
@@ -297,9 +297,6 @@ int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 	kref_get(&hn->ref);
 	req->hn = hn;
 
-	ret = -ESRCH;
-	if (!handshake_has_agent(sock_net(req->sk), req->ops->handler_class))
-		goto out;
 	/* From here on a cancel finds it, and is too early until it is queued. */
 	ret = rhashtable_lookup_insert_fast(&handshake_table, &req->hash,
 					    handshake_table_params);
@@ -310,18 +307,26 @@ int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 	/* Once it is queued it can end, and go, at any time. */
 	kref_get(&req->ref);
 	ret = enqueue(hn, req);
-	if (ret) {
-		rhashtable_remove_fast(&handshake_table, &req->hash,
-				       handshake_table_params);
-		kref_put(&req->ref, req_release);
-		goto out;
-	}
+	if (ret)
+		goto out_unhash;
+	/*
+	 * Only this tells whether anybody listens in the namespace: what
+	 * netlink_has_listeners() says is true of all of them together. If it
+	 * fails otherwise, the announcement that is made again does not.
+	 */
+	ret = handshake_announce(sock_net(req->sk), req->ops->handler_class,
+				 flags);
+	if (ret == -ESRCH &&
+	    req_leave(req, HANDSHAKE_QUEUED, HANDSHAKE_CANCELLED))
+		goto out_unhash;
 	trace_handshake_submit(req, req->sk, 0);
-	/* If this fails, the announcement that is made again does not. */
-	handshake_announce(sock_net(req->sk), req->ops->handler_class, flags);
 	handshake_req_put(req);
 	return 0;
 
+out_unhash:
+	rhashtable_remove_fast(&handshake_table, &req->hash,
+			       handshake_table_params);
+	handshake_req_put(req);
 out:
 	trace_handshake_submit(req, req->sk, ret);
 	fput(req->file);
