@@ -286,6 +286,7 @@ static int enqueue(struct handshake_net *hn, struct handshake_req *req)
 int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 			 struct handshake_req *req, gfp_t flags)
 {
+	struct file *file;
 	int ret;
 
 	if (!sock || !sock->sk || !sock->file) {
@@ -294,6 +295,8 @@ int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 	}
 	req->sk = sock->sk;
 	req->file = get_file(sock->file);
+	/* The callback may come, and drop the socket, before this returns. */
+	file = get_file(sock->file);
 	kref_get(&hn->ref);
 	req->hn = hn;
 
@@ -321,6 +324,7 @@ int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 		goto out_unhash;
 	trace_handshake_submit(req, req->sk, 0);
 	handshake_req_put(req);
+	fput(file);
 	return 0;
 
 out_unhash:
@@ -331,6 +335,7 @@ out:
 	trace_handshake_submit(req, req->sk, ret);
 	fput(req->file);
 	handshake_req_put(req);
+	fput(file);
 	return ret;
 }
 
