@@ -2,6 +2,7 @@
 /*
  * Consumers that cancel a handshake because they do not wait any longer.
  */
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -51,6 +52,27 @@ static void after_accept(void)
 	close(acc.fd);
 	call.sock = -1;
 	call_close(&call);
+}
+
+static void nothing(int sig)
+{
+}
+
+static void by_signal(void)
+{
+	struct sigaction action = { .sa_handler = nothing };
+	struct accepted acc;
+	struct call call;
+
+	sigaction(SIGUSR1, &action, NULL);
+	call_begin(&call, &nl, &acc);
+	pthread_kill(call.thread, SIGUSR1);
+	is(call_end(&call), -EINTR, "cancel by a signal: the consumer is interrupted");
+	is((long)call.hs.callbacks, 0, "cancel by a signal: there is no callback");
+	is(done(&nl, acc.fd, 0), ours ? -EBUSY : 0, "cancel by a signal: a late DONE");
+	close(acc.fd);
+	call_close(&call);
+	signal(SIGUSR1, SIG_DFL);
 }
 
 /* Of three in the queue the one in the middle goes. */
@@ -109,6 +131,7 @@ void test_cancel(void)
 		bail_out("no netlink socket");
 	before_accept();
 	after_accept();
+	by_signal();
 	in_the_queue();
 	late_and_again();
 	nl_close(&nl);

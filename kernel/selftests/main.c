@@ -16,6 +16,9 @@
 /* A section that takes longer hangs. */
 #define SECTION_S	240
 
+/* Of many consumers at a time, with two sockets each, and their agent. */
+#define FILES		16384
+
 bool ours;
 struct options options = { .fuzz_s = 60, .count = 2000 };
 
@@ -134,6 +137,8 @@ static void prepare(void)
 	signal(SIGALRM, too_long);
 	signal(SIGPIPE, SIG_IGN);
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		if (files.rlim_max < FILES)
+			files.rlim_max = FILES;
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}

@@ -2,6 +2,7 @@
 /*
  * What a consumer is told when it asks for a handshake.
  */
+#include <stdlib.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -35,14 +36,19 @@ static void nobody_listens(void)
 	nl_close(&own);
 }
 
-/* One for each 400 MiB of memory, 3 to 50. */
-static unsigned int limit(void)
+static unsigned long long memory_mib(void)
 {
-	unsigned long long mib;
 	struct sysinfo info;
 
 	sysinfo(&info);
-	mib = (unsigned long long)info.totalram * info.mem_unit >> 20;
+	return (unsigned long long)info.totalram * info.mem_unit >> 20;
+}
+
+/* One for each 400 MiB of memory, 3 to 50. */
+static unsigned int limit(void)
+{
+	unsigned long long mib = memory_mib();
+
 	if (mib / 400 < 3)
 		return 3;
 	return mib / 400 > MOST_QUEUED ? MOST_QUEUED : (unsigned int)(mib / 400);
@@ -86,6 +92,48 @@ static void queue_is_full(void)
 			failed++;
 	}
 	is(failed, 0, "a full queue: all are served in their order");
+}
+
+/* Accepted requests are limited, too: one for each MiB of memory, at least 64. */
+static void all_are_accepted(void)
+{
+	unsigned int most = (unsigned int)memory_mib(), n, failed = 0, readies;
+	struct accepted *accs;
+	struct call *calls;
+
+	if (!ours || most > 4096) {
+		skip(ours ? "too much memory" : "they are not limited", "accepted requests");
+		return;
+	}
+	most = most < 64 ? 64 : most;
+	accs = calloc(most + 1, sizeof(*accs));
+	calls = calloc(most + 1, sizeof(*calls));
+	if (!accs || !calls)
+		bail_out("no memory");
+	for (n = 0; n <= most; n++) {
+		call_open(&calls[n]);
+		calls[n].hs.wait_ms = 120000;
+		call_start(&calls[n]);
+		if (accept_wait(&nl, &accs[n], 500))
+			break;
+	}
+	is(n, most, "so many requests can be accepted");
+	if (n == most) {
+		ok(!call_over(&calls[n], 50), "one more waits");
+		nl_drain(&nl);
+		readies = nl.readies;
+		n--;
+		failed += !!call_finish(&calls[n], &nl, &accs[n]);
+		ok(nl.readies > readies || nl_wait_ready(&nl, 500),
+		   "one more: READY when there is room for it");
+		is(accept_wait(&nl, &accs[n], 3000), 0, "one more: it is accepted");
+		failed += !!call_finish(&calls[n + 1], &nl, &accs[n]);
+	}
+	while (n--)
+		failed += !!call_finish(&calls[n], &nl, &accs[n]);
+	is(failed, 0, "all of them end well");
+	free(accs);
+	free(calls);
 }
 
 static void one_at_a_time(void)
@@ -162,6 +210,7 @@ void test_submit(void)
 	if (nl_open(&nl) || nl_listen(&nl))
 		bail_out("no netlink socket");
 	queue_is_full();
+	all_are_accepted();
 	one_at_a_time();
 	one_after_another();
 	nl_close(&nl);

@@ -257,7 +257,9 @@ EXPORT_SYMBOL(tls_server_hello_psk);
  * tls_handshake_cancel - end a handshake before its time
  * @sk: its socket
  *
- * May be called in softirq context.
+ * May be called in softirq context. An agent that has the handshake does not
+ * hear of this: what it says of it later would count for the next handshake
+ * of the same socket, so such a socket should be closed.
  *
  * Returns true when ta_done will not be called; false when there is no
  * handshake, or ta_done has been called or is about to be.
