@@ -97,7 +97,7 @@ static int world_init(struct kunit *test)
 
 	if (!w)
 		return -ENOMEM;
-	w->hn = handshake_net_alloc(&init_net);
+	w->hn = handshake_net_alloc(NULL);
 	w->file = make_socket(&w->sock);
 	if (!w->hn || IS_ERR_OR_NULL(w->file))
 		return -ENOMEM;

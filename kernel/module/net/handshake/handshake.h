@@ -43,7 +43,7 @@ enum handshake_state {
  * struct handshake_net - the requests of a network namespace
  * @ref: held by the namespace and by each of its requests
  * @rcu: it is found by its namespace without a lock
- * @net: the namespace; only valid while @up
+ * @net: the namespace; only valid while @up; NULL: no agent is told
  * @lock: guards all below, and the state of the requests
  * @up: requests are taken; never again once it is cleared
  * @queued: requests in the state HANDSHAKE_QUEUED, the oldest first
@@ -151,6 +151,5 @@ struct handshake_req *tls_request_alloc(const struct tls_handshake_args *args,
 struct handshake_net *handshake_net_get(const struct net *net);
 int handshake_announce(struct net *net, enum handshake_handler_class class,
 		       gfp_t flags);
-bool handshake_has_agent(struct net *net, enum handshake_handler_class class);
 
 #endif /* _NET_HANDSHAKE_INTERNAL_H */

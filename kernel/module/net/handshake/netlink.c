@@ -55,22 +55,13 @@ struct handshake_net *handshake_net_get(const struct net *net)
 }
 
 /**
- * handshake_has_agent - does anybody listen?
- * @net: the namespace
- * @class: of the requests
- */
-bool handshake_has_agent(struct net *net, enum handshake_handler_class class)
-{
-	return genl_has_listeners(&handshake_family, net, class);
-}
-
-/**
  * handshake_announce - tell the agents that a request waits
  * @net: the namespace
  * @class: of the request
  * @flags: of allocations
  *
- * Returns 0; -ESRCH: nobody listens; -ENOBUFS: somebody has no room for it;
+ * Returns 0; -ESRCH: nobody in the namespace listens and has room for it;
+ * -ENOBUFS: one that wants this to be said (NETLINK_BROADCAST_ERROR) has none;
  * -ENOMEM; -EMSGSIZE.
  */
 int handshake_announce(struct net *net, enum handshake_handler_class class,

@@ -67,7 +67,7 @@ static void announce_work(struct work_struct *work)
 		__set_bit(req->ops->handler_class, classes);
 	spin_unlock_bh(&hn->lock);
 
-	for_each_set_bit(class, classes, HANDSHAKE_HANDLER_CLASS_MAX)
+	for_each_set_bit(class, classes, hn->net ? HANDSHAKE_HANDLER_CLASS_MAX : 0)
 		handshake_announce(hn->net, class, GFP_KERNEL);
 	if (!bitmap_empty(classes, HANDSHAKE_HANDLER_CLASS_MAX))
 		queue_delayed_work(handshake_wq, &hn->announce, ANNOUNCE_AGAIN);
@@ -75,7 +75,7 @@ static void announce_work(struct work_struct *work)
 
 /**
  * handshake_net_alloc - make what a namespace needs
- * @net: the namespace
+ * @net: the namespace, or NULL where no agent is to be told
  *
  * Returns NULL when there is no memory. handshake_net_end() releases it.
  */
@@ -285,6 +285,7 @@ static int enqueue(struct handshake_net *hn, struct handshake_req *req)
  *
  * Returns 0: either the callback comes, or a cancel succeeds;
  * -EINVAL: the socket has no file;
+ * -ESRCH: nobody listens for requests of this class, or nobody has room;
  * -EBUSY: a request for this socket is under way;
  * -EAGAIN: too many wait already;
  * -EOPNOTSUPP: the namespace is about to go;
@@ -319,19 +320,26 @@ int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 	/* Once it is queued it can end, and go, at any time. */
 	kref_get(&req->ref);
 	ret = enqueue(hn, req);
-	if (ret) {
-		rhashtable_remove_fast(&handshake_table, &req->hash,
-				       handshake_table_params);
-		kref_put(&req->ref, req_release);
-		goto out;
-	}
+	if (ret)
+		goto out_unhash;
+	/* Only this tells whether anybody listens in the namespace: what
+	 * netlink_has_listeners() says is true of all of them together. If it
+	 * fails otherwise, the announcement that is made again does not.
+	 */
+	ret = hn->net ? handshake_announce(sock_net(sk), req->ops->handler_class,
+					   flags) : 0;
+	if (ret == -ESRCH &&
+	    req_leave(req, HANDSHAKE_QUEUED, HANDSHAKE_CANCELLED))
+		goto out_unhash;
 	trace_handshake_submit(req, sk, 0);
-	/* If this fails, the announcement that is made again does not. */
-	handshake_announce(sock_net(sk), req->ops->handler_class, flags);
 	handshake_req_put(req);
 	fput(file);
 	return 0;
 
+out_unhash:
+	rhashtable_remove_fast(&handshake_table, &req->hash,
+			       handshake_table_params);
+	handshake_req_put(req);
 out:
 	trace_handshake_submit(req, sk, ret);
 	fput(req->file);

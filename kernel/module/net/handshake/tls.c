@@ -176,24 +176,17 @@ static int submit(const struct tls_handshake_args *args, u32 type, u32 auth,
 {
 	struct handshake_net *hn;
 	struct handshake_req *req;
-	struct net *net;
 	int ret;
 
 	if (!args->ta_done || !args->ta_sock || !args->ta_sock->sk)
 		return -EINVAL;
-	net = sock_net(args->ta_sock->sk);
-	hn = handshake_net_get(net);
+	hn = handshake_net_get(sock_net(args->ta_sock->sk));
 	if (!hn)
 		return -EOPNOTSUPP;
-	if (!handshake_has_agent(net, tls_ops.handler_class)) {
-		ret = -ESRCH;
-		goto out;
-	}
 	req = tls_request_alloc(args, type, auth, n_peerids, flags);
 	ret = PTR_ERR_OR_ZERO(req);
 	if (!ret)
 		ret = handshake_req_submit(hn, args->ta_sock, req, flags);
-out:
 	handshake_net_put(hn);
 	return ret;
 }
@@ -282,7 +275,9 @@ EXPORT_SYMBOL(tls_server_hello_psk);
  * tls_handshake_cancel - end a handshake before its time
  * @sk: its socket
  *
- * May be called in softirq context.
+ * May be called in softirq context. An agent that has the handshake does not
+ * hear of this: what it says of it later would count for the next handshake
+ * of the same socket, so such a socket should be closed.
  *
  * Returns true when ta_done will not be called; false when there is no
  * handshake, or ta_done has been called or is about to be.
