@@ -30,5 +30,8 @@ PACKAGES_TEST=(
 	p11-kit-modules
 )
 
+# to build Linux, and to look at patches for it
+PACKAGES_KERNEL=(make gcc flex bison bc libelf-dev libc6-dev kmod patch git perl sparse xz-utils)
+
 # fuzzers: libFuzzer comes with the compiler's runtime library
 PACKAGES_FUZZ=(clang-14 libclang-rt-14-dev)

@@ -313,6 +313,9 @@ int handshake_req_submit(struct handshake_net *hn, struct socket *sock,
 	/* From here on a cancel finds it, and is too early until it is queued. */
 	ret = rhashtable_lookup_insert_fast(&handshake_table, &req->hash,
 					    handshake_table_params);
+	/* while the table grows it can be busy itself */
+	if (ret == -EBUSY)
+		ret = -EAGAIN;
 	if (ret == -EEXIST)
 		ret = -EBUSY;
 	if (ret)
