@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "upcall.h"
@@ -16,40 +17,57 @@ static _Atomic bool over;
 static _Atomic unsigned int next_number, empty, faults;
 static unsigned char *seen;
 
+/* Some of them are shown. */
+static void fault(const char *what, int ret)
+{
+	if (faults++ < 5)
+		note("%s: %d (%s)", what, ret, strerror(-ret));
+}
+
 /* The number of a request is its peer name; it comes back as remote-auth. */
 static void serve(struct nl *nl, const struct accepted *acc)
 {
 	uint32_t number = (uint32_t)strtoul(acc->peername, NULL, 10);
 
+	int ret;
+
 	if (number >= options.count || __atomic_fetch_add(&seen[number], 1, __ATOMIC_RELAXED))
-		faults++;
+		fault("a request is accepted again", 0);
 	number++;
-	if (done_auth(nl, acc->fd, 1, &number))
-		faults++;
+	ret = done_auth(nl, acc->fd, 1, &number);
+	if (ret)
+		fault("DONE", ret);
 	close(acc->fd);
 }
 
+/*
+ * It listens by one socket and talks by another: what it is told must have room,
+ * however many READYs there are.
+ */
 static void *agent_thread(void *arg)
 {
 	struct accepted acc;
-	struct nl nl;
+	struct nl nl, ear;
 	int ret;
 
-	if (nl_open(&nl) || nl_listen(&nl)) {
-		faults++;
+	if (nl_open(&nl) || nl_open(&ear) || nl_listen(&ear)) {
+		fault("an agent cannot listen", 0);
 		return NULL;
 	}
 	while (!over) {
+		/* one with no room for READY does not count as an agent */
+		nl_drain(&ear);
 		ret = accept_try(&nl, &acc);
 		if (!ret) {
 			serve(&nl, &acc);
 		} else if (ret == -EAGAIN) {
 			empty++;
-			nl_wait_ready(&nl, 50);
+			nl_wait_ready(&ear, 50);
 		} else {
-			faults++;
+			fault("ACCEPT", ret);
 		}
 	}
+	nl_close(&ear);
 	nl_close(&nl);
 	return NULL;
 }
@@ -58,14 +76,15 @@ static void *agent_thread(void *arg)
 static void handshake(unsigned int number)
 {
 	struct call call;
+	int ret;
 
 	call_open(&call);
 	call.hs.retry_ms = LONG_MS;
 	snprintf(call.hs.peername, sizeof(call.hs.peername), "%u", number);
 	call_run(&call);
-	if (call_end(&call) || call.hs.callbacks != 1 ||
-	    call.hs.remote_peerid != (int32_t)number + 1)
-		faults++;
+	ret = call_end(&call);
+	if (ret || call.hs.callbacks != 1 || call.hs.remote_peerid != (int32_t)number + 1)
+		fault("a consumer", ret);
 	call_close(&call);
 }
 

@@ -127,13 +127,21 @@ static bool known_section(const char *name)
 	return false;
 }
 
+/* As a module, or by a trace event that upstream does not have. */
+static bool is_ours(void)
+{
+	return !access("/sys/module/handshake", F_OK) ||
+	       !access("/sys/kernel/tracing/events/handshake/handshake_requeue",
+		       F_OK);
+}
+
 static void prepare(void)
 {
 	struct rlimit files;
 	struct nl nl;
 	int ret;
 
-	ours = !access("/sys/module/handshake", F_OK);
+	ours = is_ours();
 	signal(SIGALRM, too_long);
 	signal(SIGPIPE, SIG_IGN);
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
