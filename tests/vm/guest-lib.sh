@@ -62,6 +62,7 @@ tlshd_pid=
 # tlshd_config [KEY=VALUE...]: writes the configuration.  Keys: server, client (NAME of certificate
 # and key), server_trust, client_trust, server_crl, client_crl (NAME; client_* is what a client
 # uses), keyrings; an empty value leaves the line out.  More lines by extra_client=, extra_server=.
+# The variable always_keyrings has keyrings that come first in any case.
 # shellcheck disable=SC2154  # declared by name
 tlshd_config() {
 	local setting
@@ -73,7 +74,8 @@ tlshd_config() {
 	{
 		echo "[debug]"
 		echo "loglevel = 0"
-		[[ -z $keyrings ]] || printf '[authenticate]\nkeyrings = %s\n' "$keyrings"
+		keyrings=${always_keyrings:-}${always_keyrings:+;}$keyrings
+		[[ -z ${keyrings%;} ]] || printf '[authenticate]\nkeyrings = %s\n' "${keyrings%;}"
 		echo "[authenticate.client]"
 		path truststore "${client_trust:+$client_trust.pem}"
 		path crl "${client_crl:+$client_crl.pem}"

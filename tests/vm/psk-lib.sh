@@ -17,11 +17,17 @@ tlshd_session=-                         # without a name: nobody can join it
 # permissions by which root may search, read and link what it does not possess
 FOR_OWNER=0x3f3f0000
 
-# keys_prepare: the key type psk and the keyring .nvme; sets nvme_ring.
+# keys_prepare: the key type psk and the keyring .nvme; sets nvme_ring.  A kernel before 6.7 has
+# neither: there keys of type user do, in a keyring that the configuration names.
+psk_type=psk
 keys_prepare() {
-	modprobe nvme-keyring || return
-	find_key keyring .nvme || { echo "there is no keyring .nvme"; return 1; }
-	nvme_ring=$serial
+	if modprobe -q nvme-keyring; then
+		find_key keyring .nvme || { echo "there is no keyring .nvme"; return 1; }
+		nvme_ring=$serial
+	else
+		psk_type=user always_keyrings=tlshd-nvme
+		new_ring nvme_ring $always_keyrings || return
+	fi
 	keyctl link "$nvme_ring" @us
 }
 
@@ -52,7 +58,7 @@ write_hex() {
 new_key() {
 	local serial
 
-	serial=$(write_hex "$3" | keyctl padd psk "$2" "${4:-$nvme_ring}") && printf -v "$1" %s "$serial"
+	serial=$(write_hex "$3" | keyctl padd $psk_type "$2" "${4:-$nvme_ring}") && printf -v "$1" %s "$serial"
 }
 
 # new_ring VARIABLE NAME [PERMISSIONS]
