@@ -119,9 +119,11 @@ with_lock() {
 #                    expression; the group is the release as in linux-headers-RELEASE
 #   KERNEL_COMMON    provider `debian`: sed expression, RELEASE -> suffix of the -common package
 #   KERNEL_KBUILD    provider `debian`: sed expression, that suffix -> suffix of linux-kbuild
-declare -A KERNEL_PROVIDER=([stock-6.12]=debian [stock-6.1]=debian [uml-6.1]=uml)
+declare -A KERNEL_PROVIDER=([stock-6.12]=debian [stock-6.1]=debian [uml-6.1]=uml
+	[uml-6.1-debug]=uml)
 # shellcheck disable=SC2034  # for tests/vm/run
-declare -A KERNEL_MACHINE=([stock-6.12]=qemu [stock-6.1]=qemu [uml-6.1]=uml)
+declare -A KERNEL_MACHINE=([stock-6.12]=qemu [stock-6.1]=qemu [uml-6.1]=uml
+	[uml-6.1-debug]=uml)
 declare -A KERNEL_IMAGE=(
 	[stock-6.12]='linux-image-(6\.12\.[0-9]+\+deb12-amd64)(-unsigned)?'
 	[stock-6.1]='linux-image-(6\.1\.[0-9]+-[0-9]+-amd64)(-unsigned)?'
@@ -161,7 +163,7 @@ kernel_dir() {
 	kernel_check_name "$name"
 	base=$(cache_dir)/kernels/$name
 	# what is built here is built anew when what it is made of has changed
-	if [[ ${KERNEL_PROVIDER[$name]} == uml ]]; then base+=-$("$SOURCE_DIR/kernel/build-uml" --key); fi
+	if [[ ${KERNEL_PROVIDER[$name]} == uml ]]; then base+=-$("$SOURCE_DIR/kernel/build-uml" "$name" --key); fi
 	if [[ ! -e $base/current/release ]]; then
 		mkdir -p "$base"
 		with_lock "$base.lock" kernel_prepare "$name" "$base" || exit
@@ -230,7 +232,7 @@ linux_source_unpack() {
 		tar -xJ -C "$to" --strip-components=1 "${@/#/linux-source-6.1/}"
 }
 
-kernel_provide_uml() { "$SOURCE_DIR/kernel/build-uml" "$2/kernel"; }
+kernel_provide_uml() { "$SOURCE_DIR/kernel/build-uml" "$1" "$2/kernel"; }
 
 # -- provider `debian`: binary packages, downloaded and unpacked, never installed
 
