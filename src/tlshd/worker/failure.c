@@ -239,8 +239,7 @@ static void translate(struct session *s, int code)
 		break;
 	case GNUTLS_E_KEY_USAGE_VIOLATION:
 		verdict_set(&s->verdict, HS_CERT_PURPOSE, 0,
-			    "the %s's certificate is not for signatures: its key usage says other "
-			    "things", peer);
+			    "the %s's certificate is not for signatures: its key usage says other things", peer);
 		break;
 	case GNUTLS_E_UNKNOWN_PK_ALGORITHM:
 	case GNUTLS_E_UNSUPPORTED_CERTIFICATE_TYPE:
