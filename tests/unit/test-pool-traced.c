@@ -13,6 +13,9 @@
 
 #include "pool-world.h"
 
+#define NOTICED_LIMIT (5 * SECOND)	/* for what is done at once, on a busy host */
+#define STOP_LIMIT (10 * SECOND)
+
 struct tracer {
 	pid_t pid;
 	int channel;
@@ -105,7 +108,9 @@ static void test_death(struct world *w, gconstpointer data)
 		g_assert_no_errno(kill(pids[c->victim], SIGKILL));
 		WAIT(done(task));
 		g_assert_cmpuint(task->n_deaths, ==, 1);
-		g_test_message("told after %d ms", (int)(g_get_monotonic_time() - before) / 1000);
+		before = g_get_monotonic_time() - before;
+		g_test_message("told after %d ms", (int)before / 1000);
+		g_assert_cmpint(before, <, NOTICED_LIMIT);
 		g_assert_true(g_str_has_prefix(w->why, spawn_kind_name(c->victim)));
 		finish(&tracer);
 	} else {
@@ -126,12 +131,37 @@ static void test_drained(struct world *w, gconstpointer unused)
 		start(2);
 		WAIT(done(task));
 		g_assert_cmpuint(task->n_results, ==, 1);
+		WAIT(n_alive() == 4 + 1);
 		run_for(500);
 		g_assert_cmpuint(n_alive(), ==, 4 + 1);
 		let_go(&tracer);
 		WAIT(n_alive() == 4);
 		g_assert_cmpuint(w->n_died, ==, 0);
 		g_assert_false(logged("<3>"));
+	} else {
+		let_go(&tracer);
+	}
+}
+
+/* Whoever ends the pool does not wait for a tracer. */
+static void test_stop(struct world *w, gconstpointer unused)
+{
+	struct tracer tracer;
+	struct task *task;
+	gint64 before;
+
+	start(2);
+	task = give_for_sure("hold");
+	WAIT(task->pid);
+	if (trace(&tracer, task->pid)) {
+		forget(task);
+		before = g_get_monotonic_time();
+		pool_free(w->pool);
+		w->pool = NULL;
+		g_assert_cmpint(g_get_monotonic_time() - before, <, STOP_LIMIT);
+		g_assert_cmpuint(n_alive(), ==, 1);
+		let_go(&tracer);
+		g_assert_cmpint(waitpid(-1, NULL, 0), >, 0);
 	} else {
 		let_go(&tracer);
 	}
@@ -152,5 +182,6 @@ int main(int argc, char **argv)
 		g_test_add(name, struct world, &cases[i], set_up, test_death, tear_down);
 	}
 	g_test_add("/pool/traced/drained", struct world, NULL, set_up, test_drained, tear_down);
+	g_test_add("/pool/traced/stop", struct world, NULL, set_up, test_stop, tear_down);
 	return g_test_run();
 }

@@ -69,7 +69,7 @@ static int fatal(struct monitor *m, int status)
 static void explain_no_family(struct monitor *m, int priority, const char *what_now)
 {
 	log_msg(m->log, priority,
-		"this kernel has no handshake upcall: it needs Linux 6.4 or later with CONFIG_NET_HANDSHAKE=y (and CONFIG_TLS); %s",
+		"this kernel has no handshake upcall: it needs Linux 6.4 or later with CONFIG_NET_HANDSHAKE=y (and CONFIG_TLS), or on 6.1 the module handshake; %s",
 		what_now);
 }
 
@@ -540,11 +540,14 @@ static const struct pool_callbacks callbacks = {
 
 static void teardown(struct monitor *m)
 {
-	/* The requests first: they tell the pool that they are answered. */
+	/*
+	 * The requests first: they tell the pool that they are answered. The pool last: that takes
+	 * time, and who asks meanwhile is to hear that there is no agent.
+	 */
 	requests_free(m->requests);
 	orphans_free(m->orphans);
-	pool_free(m->pool);
 	netlink_close(m->netlink);
+	pool_free(m->pool);
 	reload_free(m->reload);
 	sd_event_source_disable_unref(m->extend);
 	sd_event_source_disable_unref(m->post);

@@ -2,6 +2,7 @@
 #include "tlshd/monitor/pool.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define DELAY_ALONE_MAX (1 * USEC_PER_SEC)	/* while there is nobody else to take a job */
 #define RETIRED_LIMIT (660 * USEC_PER_SEC)	/* for the last handshake; above the longest timeout */
 #define LOOK_AFTER (100 * USEC_PER_MSEC)	/* for the end of a process that is about to */
+#define REAP_LIMIT_MS 3000	/* for all there are, once they are killed */
 #define DATE_MARGIN 60	/* s: what ends within it is not insisted on */
 
 uint64_t pool_now(const struct pool *pool)
@@ -265,27 +267,48 @@ int pool_new(struct pool **ret, sd_event *event, const struct log *log, uint32_t
 	return 0;
 }
 
+/* @ms: waited for others so far */
+static void reap_within(struct child *c, unsigned int *ms)
+{
+	c->exit = sd_event_source_disable_unref(c->exit);
+	while (c->pid && waitpid(c->pid, NULL, WNOHANG) == 0 && *ms < REAP_LIMIT_MS) {
+		poll(NULL, 0, 1);
+		(*ms)++;
+	}
+}
+
+/* One that somebody traces cannot be reaped before its tracer lets go: init does it then. */
+static void end_children(struct pool *pool)
+{
+	unsigned int ms = 0;
+
+	for (struct generation *gen = pool->generations; gen; gen = gen->next) {
+		for (struct pair *pair = gen->pairs; pair; pair = pair->next) {
+			for (unsigned int i = 0; i < N_CHILDREN; i++) {
+				if (pair->child[i].pid)
+					kill(pair->child[i].pid, SIGKILL);
+			}
+		}
+	}
+	for (struct generation *gen = pool->generations; gen; gen = gen->next) {
+		for (struct pair *pair = gen->pairs; pair; pair = pair->next) {
+			for (unsigned int i = 0; i < N_CHILDREN; i++)
+				reap_within(&pair->child[i], &ms);
+		}
+	}
+}
+
 void pool_free(struct pool *pool)
 {
 	if (!pool)
 		return;
+	end_children(pool);
 	while (pool->generations) {
 		struct generation *gen = pool->generations;
 
 		gen->state = GEN_RETIRED;
-		while (gen->pairs) {
-			struct pair *pair = gen->pairs;
-
-			for (unsigned int i = 0; i < N_CHILDREN; i++) {
-				if (!pair->child[i].pid)
-					continue;
-				kill(pair->child[i].pid, SIGKILL);
-				pair->child[i].exit =
-					sd_event_source_disable_unref(pair->child[i].exit);
-				waitpid(pair->child[i].pid, NULL, 0);
-			}
-			pair_free(pair);
-		}
+		while (gen->pairs)
+			pair_free(gen->pairs);
 		reap_generation(gen);
 	}
 	sd_event_source_disable_unref(pool->retry);
