@@ -344,6 +344,12 @@ static void test_no_family(struct world *w, gconstpointer unused)
 
 static void test_events(struct world *w, gconstpointer unused)
 {
+	int on = 0;
+	socklen_t size = sizeof(on);
+
+	g_assert_no_errno(getsockopt(nl_socket_get_fd(w->nl->events), SOL_NETLINK,
+				     NETLINK_BROADCAST_ERROR, &on, &size));
+	g_assert_cmpint(on, ==, 1);
 	struct nl_msg *msg;
 
 	g_assert_cmpint(netlink_events(w->nl), ==, 0);

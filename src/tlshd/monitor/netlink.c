@@ -16,7 +16,9 @@
 
 /*
  * Bytes, of which the kernel takes twice as many, and up to 1280 for a READY: room
- * for 13,000. When it overflows the consumer hears ESRCH; what is queued stays so.
+ * for 13,000. When it overflows, and only because we ask for it, the consumer hears ENOBUFS and
+ * tries again (our kernel side for 6.1 repeats READY instead); else it heard ESRCH, as if nobody
+ * listened. What is queued stays so.
  */
 #define EVENT_BUFFER (8 << 20)
 
@@ -45,7 +47,7 @@ void netlink_set_debug(unsigned int level)
 int netlink_open(struct netlink **ret, const struct log *log)
 {
 	CLEANUP(netlink_closep) struct netlink *nl = calloc(1, sizeof(*nl));
-	const int size = EVENT_BUFFER;
+	const int size = EVENT_BUFFER, on = 1;
 	int r;
 
 	if (!nl)
@@ -59,6 +61,9 @@ int netlink_open(struct netlink **ret, const struct log *log)
 	if (setsockopt(nl_socket_get_fd(nl->events), SOL_SOCKET, SO_RCVBUFFORCE, &size,
 		       sizeof(size)) < 0)
 		nl_socket_set_buffer_size(nl->events, size, 0);
+	if (setsockopt(nl_socket_get_fd(nl->events), SOL_NETLINK, NETLINK_BROADCAST_ERROR, &on,
+		       sizeof(on)) < 0)
+		return -errno;
 	r = netlink_connect(&nl->commands);
 	if (r < 0)
 		return r;
