@@ -132,7 +132,7 @@ int probe_main(const char *path, const struct log *log)
 		return EX_OSERR;
 	}
 	names(mask, ", ", list, sizeof(list));
-	printf("handshake upcall: %s\n", family ? "yes" : "no: it needs Linux 6.4 or later with CONFIG_NET_HANDSHAKE=y");
+	printf("handshake upcall: %s\n", family ? "yes" : "no: it needs Linux 6.4 or later with CONFIG_NET_HANDSHAKE=y, or on 6.1 the module handshake");
 	printf("TLS of TCP sockets: %s\n", mask ? list : "no: it needs CONFIG_TLS and the module \"tls\" (modprobe tls, as root)");
 	if (path) {
 		probe_format(mask, text, sizeof(text));
