@@ -79,6 +79,13 @@ static void test_refusals(struct world *w, gconstpointer unused)
 	}
 }
 
+/* What has passed since ACCEPT is taken off: nothing, or little on a busy host. */
+static void assert_nearly(uint32_t ms, uint32_t want)
+{
+	g_assert_cmpuint(ms, <=, want);
+	g_assert_cmpuint(ms, >, want - 100);
+}
+
 static void test_timeouts(struct world *w, gconstpointer unused)
 {
 	static const struct {
@@ -93,7 +100,7 @@ static void test_timeouts(struct world *w, gconstpointer unused)
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
 		ask(cases[i].role, HS_AUTH_X509)->nl.timeout_ms = cases[i].asked;
 		accept_all();
-		g_assert_cmpuint(w->pool.timeout_ms, ==, cases[i].want);
+		assert_nearly(w->pool.timeout_ms, cases[i].want);
 	}
 }
 
@@ -122,7 +129,6 @@ static void test_deadline(struct world *w, gconstpointer unused)
 	answer(later, HS_OK, false);
 }
 
-/* A worker is free again, but too late: it is not bothered. */
 /* It counts from ACCEPT, however long ago this turn of the event loop began. */
 static void test_deadline_late_turn(struct world *w, gconstpointer unused)
 {
@@ -134,11 +140,12 @@ static void test_deadline_late_turn(struct world *w, gconstpointer unused)
 	g_usleep(400000);
 	from = g_get_monotonic_time();
 	accept_all();
-	g_assert_cmpuint(w->pool.timeout_ms, ==, 200);
+	assert_nearly(w->pool.timeout_ms, 200);
 	wait_for(a);
 	g_assert_cmpint(g_get_monotonic_time() - from, >=, 200000);
 }
 
+/* A worker is free again, but too late: it is not bothered. */
 static void test_deadline_in_queue(struct world *w, gconstpointer unused)
 {
 	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509);

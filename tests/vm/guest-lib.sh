@@ -196,6 +196,12 @@ load_tls() {
 	return 0
 }
 
+# load_consumer: the test consumer of the upcall
+load_consumer() {
+	[[ -n $HS_CONSUMER_KO ]] || { echo "the module hs_consumer could not be built"; return 1; }
+	insmod "$HS_CONSUMER_KO"
+}
+
 # ---- NFS --------------------------------------------------------------------------------------
 
 # nfs_server_start: exports EXPORT_DIR for mode none to both loopback addresses.  No mountd: what it

@@ -58,8 +58,7 @@ interop_data() {
 interop_prepare() {
 	pki_take "$VM_SHARE/pki.tar" || return
 	load_tls || return
-	[[ -n $HS_CONSUMER_KO ]] || { echo "the module hs_consumer could not be built"; return 1; }
-	insmod "$HS_CONSUMER_KO" || return
+	load_consumer || return
 	mkdir -p "$WORK/$1"
 	cd "$WORK/$1" && interop_data
 }

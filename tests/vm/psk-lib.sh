@@ -21,7 +21,11 @@ FOR_OWNER=0x3f3f0000
 # neither: there keys of type user do, in a keyring that the configuration names.
 psk_type=psk
 keys_prepare() {
-	if modprobe -q nvme-keyring; then
+	local major minor
+
+	IFS=.- read -r major minor _ </proc/sys/kernel/osrelease
+	if ((1000 * major + minor >= 6007)); then
+		modprobe nvme-keyring || return
 		find_key keyring .nvme || { echo "there is no keyring .nvme"; return 1; }
 		nvme_ring=$serial
 	else
