@@ -11,13 +11,17 @@
 #                                    /config       the configuration it was built with
 #                                    /modules      for /lib/modules/RELEASE in the guest
 #                                    /headers      unpacked linux-headers and linux-kbuild
+#   $(cache_dir)/kernels/NAME-HASH/...             one that is built here; HASH is over our patches
+#                                    /linux        ... and its configuration; instead of vmlinux
+#                                    /hs_consumer.ko   ... and of headers
+#   $(cache_dir)/sources/linux-source-6.1_*.deb    what it is built of
 #   $(cache_dir)/modules/RELEASE/NAME-HASH.ko      modules of our own; HASH is over their sources
 #                                         .symvers the symbols they export
 #
 # Everything appears under its final name by rename, complete or not at all; writers hold a lock,
 # readers need none.  A new kernel is looked for only when there is none: to change to a newer one
-# remove kernels/NAME.  All functions print on stderr only what is meant for people, and on stdout
-# only their result.
+# remove kernels/NAME, and sources for those that are built here.  All functions print on stderr only
+# what is meant for people, and on stdout only their result.
 
 # without it a command substitution goes on after an error
 shopt -s inherit_errexit
