@@ -29,6 +29,7 @@ static const struct section {
 } sections[] = {
 	{ "accept",	test_accept,	"errors of ACCEPT, and what it carries" },
 	{ "keyring",	test_keyring,	"ACCEPT of requests with a keyring" },
+	{ "credentials", test_credentials, "ACCEPT with lent credentials" },
 	{ "done",	test_done,	"DONE" },
 	{ "submit",	test_submit,	"what a consumer is told at once" },
 	{ "cancel",	test_cancel,	"consumers that do not wait any longer" },
@@ -157,7 +158,7 @@ static void prepare(void)
 	if (ret)
 		bail_out("no family " HANDSHAKE_FAMILY_NAME ": %s", strerror(-ret));
 	nl_close(&nl);
-	note("%s, seed %llu", ours ? "the upcall as a module" : "the kernel's own upcall",
+	note("%s, seed %llu", ours ? "our upcall" : "upstream's upcall",
 	     (unsigned long long)options.seed);
 }
 

@@ -108,19 +108,16 @@ static int receive(struct nl *nl, struct msg *msg, int flags)
 }
 
 /*
- * Sends a request and waits for its acknowledgment, which is returned, or
+ * Waits for the acknowledgment of the last request, which is returned, or
  * -ETIME when there is none. The answer before it, if any, is put into @reply.
  */
-int nl_talk(struct nl *nl, struct msg *msg, struct msg *reply)
+int nl_answer(struct nl *nl, struct msg *reply)
 {
 	struct msg in;
 	int ret, error;
 
 	if (reply)
 		memset(reply, 0, sizeof(*reply));
-	ret = nl_send(nl, msg, NLM_F_REQUEST | NLM_F_ACK);
-	if (ret)
-		return ret;
 	for (;;) {
 		ret = receive(nl, &in, 0);
 		if (ret)
@@ -134,6 +131,16 @@ int nl_talk(struct nl *nl, struct msg *msg, struct msg *reply)
 		if (reply)
 			*reply = in;
 	}
+}
+
+/* Sends a request and waits for its acknowledgment, see nl_answer(). */
+int nl_talk(struct nl *nl, struct msg *msg, struct msg *reply)
+{
+	int ret = nl_send(nl, msg, NLM_F_REQUEST | NLM_F_ACK);
+
+	if (ret && reply)
+		memset(reply, 0, sizeof(*reply));
+	return ret ? ret : nl_answer(nl, reply);
 }
 
 /* Throws away what waits. Returns how many READY there were. */

@@ -42,7 +42,7 @@ struct options {
 	const char *consumer_ko;
 };
 
-/* The upcall is a module: it is ours, for Linux 6.1. Else it is upstream's. */
+/* The upcall is ours, of a module or of a patched kernel, and not upstream's. */
 extern bool ours;
 extern struct options options;
 
@@ -111,6 +111,7 @@ int nl_open(struct nl *nl);
 int nl_listen(struct nl *nl);
 void nl_close(struct nl *nl);
 int nl_send(struct nl *nl, struct msg *msg, uint16_t flags);
+int nl_answer(struct nl *nl, struct msg *reply);
 int nl_talk(struct nl *nl, struct msg *msg, struct msg *reply);
 unsigned int nl_drain(struct nl *nl);
 unsigned int nl_wait_ready(struct nl *nl, unsigned int ms);
@@ -198,6 +199,7 @@ void no_more_sockets(long before);
 
 void test_accept(void);
 void test_keyring(void);
+void test_credentials(void);
 void test_done(void);
 void test_submit(void);
 void test_cancel(void);

@@ -39,8 +39,9 @@ typedef void	(*tls_done_func_t)(void *data, int status,
 
 /**
  * struct tls_handshake_args - what to ask for
- * @ta_sock: connected socket with a struct file; nobody else may read from
- *	it or write to it until the request is over
+ * @ta_sock: connected socket with a struct file, of the initial network
+ *	namespace or with a reference on its own; nobody else may read from it
+ *	or write to it until the request is over
  * @ta_done: called at the end, must not be NULL
  * @ta_data: its first argument
  * @ta_peername: what the peer's certificate has to be for, or NULL; copied

@@ -65,7 +65,7 @@ static bool has_tls(const struct sock *sk)
  * @sock: socket, with or without TLS
  *
  * Sends close_notify where there is a TLS session. May sleep, but does not
- * wait for room.
+ * wait for room, unless another task sends meanwhile and does.
  */
 void tls_handshake_close(struct socket *sock)
 {

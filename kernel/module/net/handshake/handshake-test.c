@@ -78,6 +78,10 @@ static int submit(struct world *w, struct heard *heard)
 	return submit_on(w, w->sock, heard);
 }
 
+static void no_done(void *data, int status, key_serial_t peerid)
+{
+}
+
 static void listen_anew(struct heard *heard)
 {
 	memset(heard, 0, sizeof(*heard));
@@ -107,6 +111,16 @@ static int world_init(struct kunit *test)
 	return 0;
 }
 
+/* Whoever ends a request gives the file back a moment after the callback. */
+static bool is_free(struct file *file)
+{
+	unsigned int i;
+
+	for (i = 0; i < 100 && file_count(file) > 1; i++)
+		msleep(20);
+	return file_count(file) == 1;
+}
+
 /* Whatever was done, nothing of it holds the file. */
 static void world_exit(struct kunit *test)
 {
@@ -116,7 +130,7 @@ static void world_exit(struct kunit *test)
 		return;
 	if (w->hn)
 		handshake_net_end(w->hn);
-	KUNIT_EXPECT_EQ(test, file_count(w->file), 1);
+	KUNIT_EXPECT_TRUE(test, is_free(w->file));
 	fput(w->file);
 }
 
@@ -145,6 +159,28 @@ static void test_no_file(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, submit_on(w, NULL, &w->heard));
 	sock_release(bare);
 	KUNIT_EXPECT_EQ(test, w->heard.calls, 0);
+}
+
+/* A kernel socket of another namespace than the initial one, unless its owner
+ * has made it hold that.
+ */
+static void test_holds_no_net(struct kunit *test)
+{
+	struct world *w = test->priv;
+	struct net *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
+	struct tls_handshake_args args = {
+		.ta_sock = w->sock, .ta_done = no_done,
+	};
+	struct sock *sk = w->sock->sk;
+
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	KUNIT_ASSERT_FALSE(test, sk->sk_net_refcnt);
+	write_pnet(&sk->sk_net, other);
+	KUNIT_EXPECT_EQ(test, -EINVAL, tls_client_hello_anon(&args, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, tls_server_hello_x509(&args, GFP_KERNEL));
+	write_pnet(&sk->sk_net, &init_net);
+	/* that one is taken as far as it goes without an agent */
+	KUNIT_EXPECT_EQ(test, -ESRCH, tls_client_hello_anon(&args, GFP_KERNEL));
 }
 
 static void test_busy(struct kunit *test)
@@ -574,6 +610,7 @@ static void test_races(struct kunit *test)
 
 static struct kunit_case cases[] = {
 	KUNIT_CASE(test_no_file),
+	KUNIT_CASE(test_holds_no_net),
 	KUNIT_CASE(test_busy),
 	KUNIT_CASE(test_too_many),
 	KUNIT_CASE(test_too_many_accepted),

@@ -4,6 +4,7 @@
  * Documentation/netlink/specs/handshake.yaml describes it: what agents hear
  * and say.
  */
+#include <linux/cred.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/kernel.h>
@@ -21,6 +22,8 @@
 
 static struct genl_family handshake_family;
 static unsigned int handshake_pernet_id;
+/* All of it is there. A consumer that is built in may come before. */
+static bool handshake_ready;
 
 /* The group of a handler class has its number. */
 static const struct genl_multicast_group groups[] = {
@@ -43,8 +46,8 @@ struct handshake_net *handshake_net_get(const struct net *net)
 {
 	struct handshake_net *hn;
 
-	/* a consumer that is initialized before this is */
-	if (!handshake_pernet_id)
+	/* before what handshake_init() makes is looked at */
+	if (!smp_load_acquire(&handshake_ready))
 		return NULL;
 	rcu_read_lock();
 	hn = rcu_dereference(*pernet(net));
@@ -139,6 +142,11 @@ static int accept_doit(struct sk_buff *skb, struct genl_info *info)
 	struct file *file;
 	int ret, fd;
 
+	/* The link to a keyring changes credentials, and those that io_uring
+	 * lends are not to be changed.
+	 */
+	if (current_cred() != current_real_cred())
+		return -EPERM;
 	if (GENL_REQ_ATTR_CHECK(info, HANDSHAKE_A_ACCEPT_HANDLER_CLASS))
 		return -EINVAL;
 	class = nla_get_u32(info->attrs[HANDSHAKE_A_ACCEPT_HANDLER_CLASS]);
@@ -160,6 +168,9 @@ static int accept_doit(struct sk_buff *skb, struct genl_info *info)
 			handshake_req_requeue(req, ret);
 		else
 			handshake_req_complete(req, -EIO, 0);
+		/* netlink would say nothing, or what is not for user space */
+		if (ret == -EINTR || ret == -ERESTARTSYS)
+			ret = -EAGAIN;
 		goto out_put;
 	}
 
@@ -167,6 +178,9 @@ static int accept_doit(struct sk_buff *skb, struct genl_info *info)
 	fd_install(fd, file);
 	ret = genlmsg_reply(msg, info);
 	if (ret) {
+		/* Whoever closes descriptors it has not been told of may have
+		 * given the number to another file meanwhile, and loses that.
+		 */
 		close_fd(fd);
 		handshake_req_requeue(req, ret);
 	}
@@ -312,11 +326,12 @@ static int __init handshake_init(void)
 	ret = genl_register_family(&handshake_family);
 	if (ret)
 		goto out_pernet;
+	/* behind all that handshake_net_get() lets others use */
+	smp_store_release(&handshake_ready, true);
 	return 0;
 
 out_pernet:
 	unregister_pernet_subsys(&handshake_pernet_ops);
-	handshake_pernet_id = 0;
 out_requests:
 	handshake_requests_exit();
 	return ret;

@@ -96,12 +96,13 @@ struct handshake_net *handshake_net_alloc(struct net *net)
 	INIT_DELAYED_WORK(&hn->announce, announce_work);
 
 	/* A queued request keeps a consumer waiting that could as well try
-	 * again; an accepted one costs the agent some ten KiB.
+	 * again; an accepted one costs the agent some ten KiB, and time with
+	 * interrupts off when it exits.
 	 */
 	si_meminfo(&si);
 	mib = (u64)si.totalram * si.mem_unit >> 20;
 	hn->max_queued = clamp(mib / 400, 3UL, 50UL);
-	hn->max_accepted = clamp(mib, 64UL, 16384UL);
+	hn->max_accepted = clamp(mib, 64UL, 4096UL);
 	return hn;
 }
 

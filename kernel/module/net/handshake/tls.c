@@ -171,6 +171,14 @@ struct handshake_req *tls_request_alloc(const struct tls_handshake_args *args,
 	return req;
 }
 
+/* The agent's descriptor can outlive all that the consumer has. A socket that
+ * does not hold its namespace must not outlive that.
+ */
+static bool holds_net(const struct sock *sk)
+{
+	return sk->sk_net_refcnt || net_eq(sock_net(sk), &init_net);
+}
+
 static int submit(const struct tls_handshake_args *args, u32 type, u32 auth,
 		  unsigned int n_peerids, gfp_t flags)
 {
@@ -178,7 +186,8 @@ static int submit(const struct tls_handshake_args *args, u32 type, u32 auth,
 	struct handshake_req *req;
 	int ret;
 
-	if (!args->ta_done || !args->ta_sock || !args->ta_sock->sk)
+	if (!args->ta_done || !args->ta_sock || !args->ta_sock->sk ||
+	    !holds_net(args->ta_sock->sk))
 		return -EINVAL;
 	hn = handshake_net_get(sock_net(args->ta_sock->sk));
 	if (!hn)
@@ -199,7 +208,8 @@ static int submit(const struct tls_handshake_args *args, u32 type, u32 auth,
  * The server is verified, this end is not.
  *
  * Returns 0: ta_done is called, unless tls_handshake_cancel() succeeds first;
- * -EINVAL: @args makes no sense, or the socket has no file;
+ * -EINVAL: @args makes no sense, or the socket has no file or does not hold its
+ *	network namespace;
  * -ESRCH: no agent listens;
  * -EBUSY: a handshake of this socket is under way;
  * -EAGAIN: too many wait for an agent;
