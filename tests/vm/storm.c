@@ -262,8 +262,8 @@ static void *ask_and_cancel(void *ctx)
 			die("ioctl of /dev/" HS_CONSUMER_DEVICE);
 		if (c.hs.flags & HS_CONSUMER_CANCELLED)
 			atomic_fetch_add(a->cancelled, 1);
-		/* Where its word reaches nobody the kernel says so, as if there were no agent. */
-		else if (c.hs.status == -ESRCH && !(c.hs.flags & HS_CONSUMER_SUBMITTED))
+		/* Where its word finds no room the kernel says so. */
+		else if (c.hs.status == -ENOBUFS && !(c.hs.flags & HS_CONSUMER_SUBMITTED))
 			atomic_fetch_add(a->refused, 1);
 		reset(&c);
 		conn_close(&c);
