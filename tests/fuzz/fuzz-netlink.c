@@ -7,7 +7,8 @@
  * u16 length and bytes. Without a datagram there is nothing to be read.
  *
  * Needs -Wl,--wrap= of nl_connect, nl_send, recv, genl_ctrl_resolve,
- * genl_ctrl_resolve_grp, nl_socket_add_membership, nl_socket_set_nonblocking.
+ * genl_ctrl_resolve_grp, nl_socket_add_membership, nl_socket_set_nonblocking,
+ * setsockopt.
  */
 #include <errno.h>
 #include <netlink/genl/ctrl.h>
@@ -39,6 +40,7 @@ int __wrap_genl_ctrl_resolve(struct nl_sock *sk, const char *name);
 int __wrap_genl_ctrl_resolve_grp(struct nl_sock *sk, const char *family, const char *group);
 int __wrap_nl_socket_add_membership(struct nl_sock *sk, int group);
 int __wrap_nl_socket_set_nonblocking(const struct nl_sock *sk);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
 
 int __wrap_nl_connect(struct nl_sock *sk, int protocol)
 {
@@ -68,6 +70,11 @@ int __wrap_nl_socket_add_membership(struct nl_sock *sk, int group)
 }
 
 int __wrap_nl_socket_set_nonblocking(const struct nl_sock *sk)
+{
+	return 0;
+}
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
 	return 0;
 }
