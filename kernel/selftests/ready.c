@@ -142,7 +142,8 @@ static void answer_is_lost(void)
 	nl_fill(&own);
 	send_accept(&own);
 	if (!ours) {
-		/* Nobody knows of it any more. */
+		is(call_end(&call), -EIO, "no room for an answer: the consumer is told EIO");
+		is((long)count_fds(), (long)fds, "no room for an answer: no descriptor is left");
 		is(accept_try(&nl, &acc), -EAGAIN, "no room for an answer: it is gone");
 		call_close(&call);
 		nl_close(&own);
