@@ -6,7 +6,8 @@
  * the socket the struct file that a submission demands, for as long as the request lives.
  *
  * The callback is given a number, not an address, and looks its call up by it: a callback that
- * comes twice, or after a cancel, is counted as a stray and does no harm.
+ * comes twice, or after a cancel, is counted as a stray and does no harm.  Numbers go round, that
+ * it does not meet the next call.
  *
  * The kernel borrows the peer name.  It must live until the callback; and an ACCEPT which was
  * already under way when a cancel won may read it still later, hence the names of cancelled calls
@@ -17,6 +18,7 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 #include <linux/in.h>
 #include <linux/jiffies.h>
 #include <linux/key.h>
@@ -45,9 +47,13 @@ struct hs_call {
 	ktime_t			start;
 	ktime_t			end;
 	u32			id;
+	struct sock		*sk;
+	struct hrtimer		timer;
+	bool			timer_won;
 };
 
 static DEFINE_XARRAY_FLAGS(hs_calls, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_BH);
+static u32 hs_next_id;
 static atomic_t hs_stray = ATOMIC_INIT(0);
 static LIST_HEAD(hs_cancelled);
 static DEFINE_SPINLOCK(hs_cancelled_lock);
@@ -128,18 +134,45 @@ static int hs_submit(struct hs_call *call, struct socket *sock)
 	}
 }
 
-/* Returns 0 after a callback; else the error, and the request was cancelled. */
-static int hs_wait(struct hs_call *call, struct sock *sk)
+/* In softirq context, as a consumer that sees its transport die. */
+static enum hrtimer_restart hs_timer(struct hrtimer *timer)
+{
+	struct hs_call *call = container_of(timer, struct hs_call, timer);
+
+	call->timer_won = tls_handshake_cancel(call->sk);
+	if (call->timer_won)
+		complete(&call->done);
+	return HRTIMER_NORESTART;
+}
+
+/* The timer neither runs nor will when this returns what the wait did. */
+static long hs_wait_done(struct hs_call *call)
 {
 	long left;
 
+	if (call->hs.cancel_us)
+		hrtimer_start(&call->timer, ns_to_ktime((u64)call->hs.cancel_us * NSEC_PER_USEC),
+			      HRTIMER_MODE_REL_SOFT);
 	left = wait_for_completion_interruptible_timeout(&call->done,
 							 msecs_to_jiffies(call->hs.wait_ms));
+	hrtimer_cancel(&call->timer);
+	return left;
+}
+
+/* Returns 0 after a callback; else the error, and the request was cancelled. */
+static int hs_wait(struct hs_call *call)
+{
+	long left = hs_wait_done(call);
+
+	if (call->timer_won) {
+		call->hs.flags |= HS_CONSUMER_CANCELLED;
+		return -ETIMEDOUT;
+	}
 	if (left > 0)
 		return 0;
 	if (left == 0)
 		call->hs.flags |= HS_CONSUMER_WAIT_OVER;
-	if (tls_handshake_cancel(sk)) {
+	if (tls_handshake_cancel(call->sk)) {
 		call->hs.flags |= HS_CONSUMER_CANCELLED;
 		return left ? -EINTR : -ETIMEDOUT;
 	}
@@ -167,7 +200,7 @@ static int hs_check(struct hs_consumer_handshake *hs)
 		return -EINVAL;
 	if (hs->role == HS_CONSUMER_SERVER && hs->auth == HS_CONSUMER_UNAUTH)
 		return -EINVAL;
-	if (hs->num_peerids > HS_CONSUMER_MAX_PEERIDS || hs->reserved)
+	if (hs->num_peerids > HS_CONSUMER_MAX_PEERIDS)
 		return -EINVAL;
 	if (strnlen(hs->peername, sizeof(hs->peername)) == sizeof(hs->peername))
 		return -EINVAL;
@@ -213,14 +246,16 @@ static int hs_handshake(struct hs_call *call, struct socket *sock)
 {
 	int ret;
 
-	ret = xa_alloc_bh(&hs_calls, &call->id, call, xa_limit_31b, GFP_KERNEL);
-	if (ret)
+	call->sk = sock->sk;
+	ret = xa_alloc_cyclic_bh(&hs_calls, &call->id, call, xa_limit_31b, &hs_next_id,
+				 GFP_KERNEL);
+	if (ret < 0)
 		return ret;
 
 	ret = hs_submit(call, sock);
 	if (!ret) {
 		call->hs.flags |= HS_CONSUMER_SUBMITTED;
-		ret = hs_wait(call, sock->sk);
+		ret = hs_wait(call);
 	}
 	hs_unhash(call);
 	if (ret) {
@@ -245,6 +280,8 @@ static long hs_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	if (!call)
 		return -ENOMEM;
 	init_completion(&call->done);
+	hrtimer_init(&call->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+	call->timer.function = hs_timer;
 
 	ret = copy_from_user(&call->hs, argp, sizeof(call->hs)) ? -EFAULT : 0;
 	hs_clear_results(&call->hs);

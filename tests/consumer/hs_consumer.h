@@ -42,7 +42,9 @@ enum hs_consumer_auth {
  * @privkey:	serial of the private key, 0: the agent's own
  * @num_peerids: how many of @peerids are set; a server uses the first one only
  * @peerids:	serials of pre-shared keys
- * @reserved:	0
+ * @cancel_us:	microseconds after the submission at which the request is cancelled in softirq
+ *		context, while the caller waits; 0: it is not.  Linux 6.12 takes its lock with
+ *		softirqs enabled, and can hang
  * @peername:	name of the server as a client checks it; empty: none
  * @status:	(out) status of the callback; else the submission's error, -ETIMEDOUT or -EINTR
  *		after a cancel; 0 or negative errno
@@ -67,7 +69,7 @@ struct hs_consumer_handshake {
 	__s32	privkey;
 	__u32	num_peerids;
 	__s32	peerids[HS_CONSUMER_MAX_PEERIDS];
-	__u32	reserved;
+	__u32	cancel_us;
 	char	peername[HS_CONSUMER_MAX_NAME];
 
 	__s32	status;
