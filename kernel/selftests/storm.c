@@ -14,6 +14,7 @@
 #define WAIT_MAX_MS	40
 
 static _Atomic bool over;
+static uint64_t agent_seed;
 static _Atomic unsigned int faults, told, cancelled, timed_out, refused;
 
 /*
@@ -42,11 +43,11 @@ static void count(const struct call *call)
 static void *consumer_thread(void *arg)
 {
 	struct call call;
-	unsigned int i;
+	unsigned int n;
 
 	while (!over) {
 		call_open(&call);
-		for (i = 0; i <= random_below(4); i++) {
+		for (n = 1 + random_below(4); n; n--) {
 			call.hs.wait_ms = 1 + random_below(WAIT_MAX_MS);
 			call.hs.retry_ms = 100;
 			call_run(&call);
@@ -65,7 +66,7 @@ static void agent(struct child *child)
 	struct accepted acc;
 	struct nl nl;
 
-	random_restart();
+	random_restart(agent_seed);
 	if (nl_open(&nl) || nl_listen(&nl))
 		return;
 	for (;;) {
@@ -83,6 +84,13 @@ static void agent(struct child *child)
 	}
 }
 
+/* No two have the same random numbers. */
+static void next_agent(struct child *child)
+{
+	agent_seed++;
+	child_start(child, agent);
+}
+
 /* Killed after a while, and another one takes its place. */
 static void agents_come_and_go(struct nl *ear)
 {
@@ -90,16 +98,15 @@ static void agents_come_and_go(struct nl *ear)
 	uint64_t end = now_ms() + STORM_MS;
 	unsigned int i, deaths = 0;
 
+	agent_seed = options.seed;
 	for (i = 0; i < AGENTS; i++)
-		child_start(&agents[i], agent);
+		next_agent(&agents[i]);
 	while (now_ms() < end) {
 		pause_ms(20 + random_below(100));
 		nl_drain(ear);
 		i = random_below(AGENTS);
 		child_end(&agents[i], SIGKILL);
-		/* children must not have the same random numbers */
-		options.seed++;
-		child_start(&agents[i], agent);
+		next_agent(&agents[i]);
 		deaths++;
 	}
 	over = true;

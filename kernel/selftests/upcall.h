@@ -190,7 +190,7 @@ int in_child(int (*fn)(void *), void *arg);
 uint64_t now_ms(void);
 void pause_ms(unsigned int ms);
 unsigned int random_below(unsigned int n);
-void random_restart(void);
+void random_restart(uint64_t seed);
 unsigned int count_fds(void);
 long count_sockets(void);
 void no_more_sockets(long before);

@@ -106,10 +106,10 @@ void pause_ms(unsigned int ms)
 
 static __thread uint64_t random_state;
 
-/* This thread's sequence follows from the seed alone. */
-void random_restart(void)
+/* This thread's sequence follows from @seed alone. */
+void random_restart(uint64_t seed)
 {
-	random_state = options.seed * 0x9e3779b97f4a7c15ULL | 1;
+	random_state = seed * 0x9e3779b97f4a7c15ULL | 1;
 }
 
 /* One sequence for each thread. */
