@@ -13,14 +13,15 @@
 
 #include "upcall.h"
 
-/* A section that takes longer hangs. */
+/* A section that takes longer hangs, or has been asked for more. */
 #define SECTION_S	240
+#define RACES_PER_S	100
 
 /* Of many consumers at a time, with two sockets each, and their agent. */
 #define FILES		16384
 
 bool ours;
-struct options options = { .fuzz_s = 60, .count = 2000 };
+struct options options = { .fuzz_s = 60, .count = 2000, .races = 20000 };
 
 static const struct section {
 	const char *name;
@@ -39,6 +40,7 @@ static const struct section {
 	{ "ready",	test_ready,	"messages that are lost" },
 	{ "load",	test_load,	"many handshakes by several agents" },
 	{ "storm",	test_storm,	"cancels, ends and deaths against each other" },
+	{ "races",	test_races,	"cancels in softirq context against all that agents do" },
 	{ "fuzz",	test_fuzz,	"messages that nobody means" },
 	{ "modules",	test_modules,	"loading and unloading" },
 };
@@ -51,6 +53,7 @@ static void usage(FILE *to)
 	      "  --seed N             of the random numbers\n"
 	      "  --fuzz SECONDS       how long messages are made up [60]\n"
 	      "  --count N            handshakes of the section load [2000]\n"
+	      "  --races N            rounds of the section races [20000]\n"
 	      "  --handshake-ko FILE  the module, where the upcall is one\n"
 	      "  --consumer-ko FILE   the module of the test consumer\n"
 	      "Needs root and /dev/" HS_CONSUMER_DEVICE ". Sections:\n", to);
@@ -64,6 +67,7 @@ static int parse_options(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "fuzz", required_argument, NULL, 'f' },
 		{ "count", required_argument, NULL, 'n' },
+		{ "races", required_argument, NULL, 'r' },
 		{ "handshake-ko", required_argument, NULL, 'h' },
 		{ "consumer-ko", required_argument, NULL, 'c' },
 		{ NULL, 0, NULL, 0 },
@@ -81,6 +85,9 @@ static int parse_options(int argc, char **argv)
 			break;
 		case 'n':
 			options.count = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'r':
+			options.races = (unsigned int)strtoul(optarg, NULL, 0);
 			break;
 		case 'h':
 			options.handshake_ko = optarg;
@@ -110,7 +117,7 @@ static void run_section(const struct section *section)
 	uint32_t stray = 1;
 
 	note("section %s: %s", section->name, section->what);
-	alarm(SECTION_S + options.fuzz_s);
+	alarm(SECTION_S + options.fuzz_s + options.races / RACES_PER_S);
 	section->run();
 	alarm(0);
 	is((long)count_fds(), (long)fds, "%s: no descriptor is left", section->name);

@@ -31,6 +31,7 @@
  * @seed: of all random numbers
  * @fuzz_s: seconds of fuzzing
  * @count: handshakes of the section `load`
+ * @races: rounds of the section `races`
  * @handshake_ko: path of the module, or NULL
  * @consumer_ko: path of the test consumer, or NULL
  */
@@ -38,6 +39,7 @@ struct options {
 	uint64_t seed;
 	unsigned int fuzz_s;
 	unsigned int count;
+	unsigned int races;
 	const char *handshake_ko;
 	const char *consumer_ko;
 };
@@ -209,6 +211,7 @@ void test_netns(void);
 void test_ready(void);
 void test_load(void);
 void test_storm(void);
+void test_races(void);
 void test_fuzz(void);
 void test_modules(void);
 
