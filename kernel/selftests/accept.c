@@ -72,6 +72,12 @@ static int drop_admin(void)
 	return syscall(SYS_capset, &header, caps) ? -errno : 0;
 }
 
+/* Not to be taken for what an ACCEPT is refused with. */
+static int setup_failed(int error)
+{
+	return error == -EPERM ? -ENOTSUP : error;
+}
+
 static int accept_and_done(struct nl *own)
 {
 	struct accepted acc;
@@ -83,14 +89,14 @@ static int accept_and_done(struct nl *own)
 
 static int inherited_socket(void *arg)
 {
-	return drop_admin() ?: accept_and_done(&nl);
+	return setup_failed(drop_admin()) ?: accept_and_done(&nl);
 }
 
 static int own_socket(void *arg)
 {
 	struct nl own;
 
-	return drop_admin() ?: nl_open(&own) ?: accept_and_done(&own);
+	return setup_failed(drop_admin() ?: nl_open(&own)) ?: accept_and_done(&own);
 }
 
 static int user_namespace(void *arg)
@@ -98,8 +104,8 @@ static int user_namespace(void *arg)
 	struct nl own;
 
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
-		return -errno;
-	return nl_open(&own) ?: accept_and_done(&own);
+		return setup_failed(-errno);
+	return setup_failed(nl_open(&own)) ?: accept_and_done(&own);
 }
 
 /* The group is open to all: who listens learns nothing but that there is work. */

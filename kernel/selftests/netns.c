@@ -193,21 +193,27 @@ static void in_new_namespace(struct child *child, bool accepted)
 	struct accepted acc;
 	struct call call;
 	struct nl nl;
-	int fd;
+	int fd, id;
+	bool good;
 
-	child->shared->ret = enter_new();
+	child->shared->ret = -1;
+	if (enter_new())
+		return;
 	listen_here(&nl);
 	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	setns(home, CLONE_NEWNET);
-	child->shared->ret = number_namespace(fd);
+	id = number_namespace(fd);
 	setns(fd, CLONE_NEWNET);
 	close(fd);
 	call_open(&call);
 	call_start(&call);
 	if (accepted)
-		accept_wait(&nl, &acc, 3000);
+		good = !accept_wait(&nl, &acc, 3000);
 	else
-		nl_wait_ready(&nl, 3000);
+		good = nl_wait_ready(&nl, 3000);
+	/* its number stands for all that went well */
+	if (good)
+		child->shared->ret = id;
 	child_stage(child, 1);
 	pause_ms(60000);
 }
@@ -243,25 +249,27 @@ static void held_by_a_request(bool accepted, const char *what)
 	struct nl nl;
 	int fd, id;
 
-	enter_new();
+	is(enter_new(), 0, "%s: another namespace", what);
 	listen_here(&nl);
 	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	call_open(&call);
-	call.hs.wait_ms = 1500;
+	call.hs.wait_ms = PATIENCE_MS;
 	go_home();
 	id = number_namespace(fd);
 	close(fd);
 	call_start(&call);
 	if (accepted)
-		accept_wait(&nl, &acc, 1000);
-	pause_ms(50);
+		is(accept_wait(&nl, &acc, 3000), 0, "%s: ACCEPT", what);
+	else
+		ok(nl_wait_ready(&nl, 3000), "%s: READY", what);
 	nl_close(&nl);
-	close(acc.fd);
+	if (acc.fd >= 0)
+		close(acc.fd);
 	close(call.sock);
 	close(call.peer);
 	call.sock = -1;
 	call.peer = -1;
-	ok(!namespace_goes(id, 200), "%s: it stays", what);
+	ok(id >= 0 && !namespace_goes(id, 200), "%s: it stays", what);
 	is(call_end(&call), -ETIMEDOUT, "%s: the end", what);
 	ok(namespace_goes(id, 10000), "%s: then it goes", what);
 }

@@ -25,6 +25,8 @@
 
 /* What a consumer waits for where the test does not expect it to wait. */
 #define LONG_MS		20000
+/* ... where it is to give up, but not before something else has happened. */
+#define PATIENCE_MS	4000
 
 /**
  * struct options - of the command line

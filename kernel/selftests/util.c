@@ -158,9 +158,12 @@ long count_sockets(void)
 void no_more_sockets(long before)
 {
 	uint64_t end = now_ms() + 5000;
+	long now = count_sockets();
 
-	while (count_sockets() > before && now_ms() < end)
+	while (now > before && now_ms() < end) {
 		pause_ms(20);
-	ok(count_sockets() <= before, "no socket is left (%ld, before %ld)", count_sockets(),
+		now = count_sockets();
+	}
+	ok(before >= 0 && now >= 0 && now <= before, "no socket is left (%ld, before %ld)", now,
 	   before);
 }
