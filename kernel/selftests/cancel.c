@@ -38,9 +38,9 @@ static void after_accept(void)
 	char byte = 'x';
 
 	call_open(&call);
-	call.hs.wait_ms = 500;
+	call.hs.wait_ms = PATIENCE_MS;
 	call_start(&call);
-	is(accept_wait(&nl, &acc, 400), 0, "cancel after ACCEPT");
+	is(accept_wait(&nl, &acc, 3000), 0, "cancel after ACCEPT");
 	check_cancelled(&call, "after ACCEPT");
 	is(done(&nl, acc.fd, 0), late, "cancel after ACCEPT: a late DONE");
 	is(done(&nl, acc.fd, EACCES), late, "cancel after ACCEPT: another one");
@@ -80,15 +80,15 @@ static void in_the_queue(void)
 {
 	struct accepted acc;
 	struct call calls[3];
-	unsigned int i;
+	unsigned int i, queued = 0;
 
 	for (i = 0; i < 3; i++) {
 		call_open(&calls[i]);
 		calls[i].hs.timeout_ms = i + 1;
-		calls[i].hs.wait_ms = i == 1 ? 300 : LONG_MS;
-		call_start(&calls[i]);
-		pause_ms(60);
+		calls[i].hs.wait_ms = i == 1 ? PATIENCE_MS : LONG_MS;
+		queued += call_queue(&calls[i], &nl);
 	}
+	is(queued, 3, "cancel amidst the queue: three are in it");
 	check_cancelled(&calls[1], "amidst the queue");
 	call_close(&calls[1]);
 	for (i = 0; i < 3; i += 2) {
@@ -111,13 +111,12 @@ static void late_and_again(void)
 	if (!ours)
 		return;
 	call_open(&call);
-	call.hs.wait_ms = 500;
+	call.hs.wait_ms = PATIENCE_MS;
 	call_start(&call);
-	is(accept_wait(&nl, &first, 400), 0, "cancel and again: the first is accepted");
+	is(accept_wait(&nl, &first, 3000), 0, "cancel and again: the first is accepted");
 	check_cancelled(&call, "and again");
 	call.hs.wait_ms = LONG_MS;
-	call_start(&call);
-	pause_ms(100);
+	ok(call_queue(&call, &nl), "cancel and again: the second is queued");
 	is(done(&nl, first.fd, 0), -EBUSY, "cancel and again: a late DONE of the first");
 	ok(!call_over(&call, 50), "cancel and again: the second waits on");
 	is(accept_wait(&nl, &second, 3000), 0, "cancel and again: the second is accepted");

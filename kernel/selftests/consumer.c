@@ -100,6 +100,14 @@ void call_start(struct call *call)
 	call->running = true;
 }
 
+/* Returns when @nl, which listens, has heard of it. False: it has not. */
+bool call_queue(struct call *call, struct nl *nl)
+{
+	nl_drain(nl);
+	call_start(call);
+	return nl_wait_ready(nl, 3000);
+}
+
 /* Waits for its end; false when that has not come in time. */
 bool call_over(struct call *call, unsigned int ms)
 {

@@ -11,7 +11,7 @@
 #include "upcall.h"
 
 /* What a consumer has to wait where nobody tells it; where somebody does. */
-#define WAIT_MS		800
+#define WAIT_MS		PATIENCE_MS
 #define OURS_WAIT_MS	20000
 /* "At once", on an emulated machine with other work. */
 #define AT_ONCE_MS	2000
@@ -53,6 +53,12 @@ static void accept_and_wait(struct child *child)
 	child_wait_go(child, 1);
 }
 
+static void start_agent(struct child *child, void (*run)(struct child *), const char *what)
+{
+	child_start(child, run);
+	ok(child_wait_stage(child, 1, 5000) && !child->shared->ret, "%s: it has accepted", what);
+}
+
 static void killed(void)
 {
 	struct child child;
@@ -60,8 +66,7 @@ static void killed(void)
 	uint64_t death;
 
 	begin(&call);
-	child_start(&child, accept_and_wait);
-	ok(child_wait_stage(&child, 1, 5000) && !child.shared->ret, "an agent is killed");
+	start_agent(&child, accept_and_wait, "killed");
 	/* Not waited for: it is dead as a zombie, too. */
 	death = now_ms();
 	kill(child.pid, SIGKILL);
@@ -76,8 +81,7 @@ static void ends(void)
 	uint64_t death;
 
 	begin(&call);
-	child_start(&child, accept_and_wait);
-	child_wait_stage(&child, 1, 5000);
+	start_agent(&child, accept_and_wait, "ends without DONE");
 	death = now_ms();
 	child_go(&child, 1);
 	check_end(&call, death, "ends without DONE");
@@ -93,8 +97,7 @@ static void reaped_by_nobody(void)
 
 	signal(SIGCHLD, SIG_IGN);
 	begin(&call);
-	child_start(&child, accept_and_wait);
-	child_wait_stage(&child, 1, 5000);
+	start_agent(&child, accept_and_wait, "killed, and nobody asks");
 	death = now_ms();
 	kill(child.pid, SIGKILL);
 	check_end(&call, death, "killed, and nobody asks");
@@ -124,9 +127,7 @@ static void killed_with_many(void)
 
 	for (i = 0; i < MANY; i++)
 		begin(&calls[i]);
-	child_start(&child, accept_many);
-	ok(child_wait_stage(&child, 1, 5000) && !child.shared->ret,
-	   "an agent is killed that has accepted %d requests", MANY);
+	start_agent(&child, accept_many, "killed with several");
 	death = now_ms();
 	kill(child.pid, SIGKILL);
 	for (i = 0; i < MANY; i++)
@@ -162,8 +163,7 @@ static void last_thread(void)
 	uint64_t death;
 
 	begin(&call);
-	child_start(&child, accept_and_leave);
-	ok(child_wait_stage(&child, 1, 5000) && !child.shared->ret, "the last thread ends");
+	start_agent(&child, accept_and_leave, "the last thread ends");
 	ok(!call_over(&call, 200), "the last thread: not the first");
 	death = now_ms();
 	child_go(&child, 1);
@@ -206,8 +206,7 @@ static void another_program(void (*run)(struct child *), const char *what)
 	uint64_t start;
 
 	begin(&call);
-	child_start(&child, run);
-	child_wait_stage(&child, 1, 5000);
+	start_agent(&child, run, what);
 	start = now_ms();
 	ok(!call_over(&call, 400), "%s becomes another program: the request goes on", what);
 	is(call_end(&call), -ETIMEDOUT, "%s becomes another program: the end", what);
@@ -226,11 +225,9 @@ static void queued_request(void)
 	struct child child;
 
 	begin(&first);
-	child_start(&child, accept_and_wait);
-	child_wait_stage(&child, 1, 5000);
+	start_agent(&child, accept_and_wait, "a queued request: of another one");
 	call_open(&call);
-	call_start(&call);
-	pause_ms(50);
+	ok(call_queue(&call, &nl), "a queued request: READY");
 	child_end(&child, SIGKILL);
 	is(accept_wait(&nl, &acc, 3000), 0, "a queued request: the next agent has it");
 	is(call_finish(&call, &nl, &acc), 0, "a queued request: the end");

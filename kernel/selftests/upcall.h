@@ -158,6 +158,7 @@ bool consumer_stray(uint32_t *stray);
 void call_open(struct call *call);
 void call_run(struct call *call);
 void call_start(struct call *call);
+bool call_queue(struct call *call, struct nl *nl);
 bool call_over(struct call *call, unsigned int ms);
 int call_end(struct call *call);
 void call_close(struct call *call);
