@@ -11,7 +11,6 @@
 #include <linux/kthread.h>
 #include <linux/net.h>
 #include <linux/random.h>
-#include <linux/slab.h>
 #include <net/handshake.h>
 #include <net/net_namespace.h>
 
@@ -260,7 +259,6 @@ static void test_complete(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, req);
 	KUNIT_EXPECT_FALSE(test, handshake_req_complete(req, 0, 7));
 	handshake_req_put(req);
-
 	KUNIT_EXPECT_NULL(test, handshake_req_next(w->hn, TLSHD + 1, NULL));
 	req = next(w);
 	KUNIT_ASSERT_NOT_NULL(test, req);
@@ -367,40 +365,6 @@ static void test_net_end(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, file_count(file), 1);
 	handshake_req_put(req);
 	fput(file);
-}
-
-static bool contains(const struct sk_buff *msg, const char *text)
-{
-	size_t i, len = strlen(text);
-
-	for (i = 0; i + len <= msg->len; i++)
-		if (!memcmp(msg->data + i, text, len))
-			return true;
-	return false;
-}
-
-/* The name is the consumer's, and may be gone when the agent asks. */
-static void test_peername(struct kunit *test)
-{
-	struct world *w = test->priv;
-	char name[] = "server.example.org";
-	struct tls_handshake_args args = {
-		.ta_sock = w->sock, .ta_peername = name,
-	};
-	struct handshake_req *req;
-	struct sk_buff *msg;
-
-	msg = nlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, msg);
-	req = tls_request_alloc(&args, HANDSHAKE_MSG_TYPE_CLIENTHELLO,
-				HANDSHAKE_AUTH_UNAUTH, 0, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, req);
-	memset(name, 'x', sizeof(name) - 1);
-	KUNIT_EXPECT_EQ(test, 0, req->ops->accept(req, msg));
-	KUNIT_EXPECT_TRUE(test, contains(msg, "server.example.org"));
-	KUNIT_EXPECT_FALSE(test, contains(msg, "xxxx"));
-	handshake_req_put(req);
-	nlmsg_free(msg);
 }
 
 /* ---- the agent dies ---- */
@@ -619,7 +583,6 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_requeue),
 	KUNIT_CASE(test_again),
 	KUNIT_CASE(test_net_end),
-	KUNIT_CASE(test_peername),
 	KUNIT_CASE(test_agent_dies),
 	KUNIT_CASE(test_agent_completes),
 	KUNIT_CASE(test_agent_dies_often),
