@@ -160,6 +160,14 @@ int call_finish(struct call *call, struct nl *nl, struct accepted *acc)
 	return ret;
 }
 
+/* As a consumer that ends its session. */
+int consumer_tls_close(int fd)
+{
+	int32_t sockfd = fd;
+
+	return ioctl(device, HS_CONSUMER_CLOSE, &sockfd) ? -errno : 0;
+}
+
 /* Needs nobody who listens. Returns false when it cannot be asked. */
 bool consumer_stray(uint32_t *stray)
 {

@@ -34,6 +34,7 @@ static const struct section {
 	{ "done",	test_done,	"DONE" },
 	{ "submit",	test_submit,	"what a consumer is told at once" },
 	{ "cancel",	test_cancel,	"consumers that do not wait any longer" },
+	{ "alerts",	test_alerts,	"the end of a session" },
 	{ "agents",	test_agents,	"agents of several threads and processes" },
 	{ "death",	test_death,	"agents that end before the handshake does" },
 	{ "netns",	test_netns,	"network namespaces" },

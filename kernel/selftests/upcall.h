@@ -154,6 +154,7 @@ struct call {
 int consumer_open(void);
 void consumer_close(void);
 bool consumer_stray(uint32_t *stray);
+int consumer_tls_close(int fd);
 
 void call_open(struct call *call);
 void call_run(struct call *call);
@@ -209,6 +210,7 @@ void test_done(void);
 void test_submit(void);
 void test_cancel(void);
 void test_agents(void);
+void test_alerts(void);
 void test_death(void);
 void test_netns(void);
 void test_ready(void);

@@ -266,6 +266,21 @@ static int hs_handshake(struct hs_call *call, struct socket *sock)
 	return 0;
 }
 
+static int hs_close(const __s32 __user *argp)
+{
+	struct socket *sock;
+	int fd, ret;
+
+	if (get_user(fd, argp))
+		return -EFAULT;
+	sock = sockfd_lookup(fd, &ret);
+	if (!sock)
+		return ret;
+	tls_handshake_close(sock);
+	sockfd_put(sock);
+	return 0;
+}
+
 static long hs_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	void __user *argp = (void __user *)arg;
@@ -273,6 +288,8 @@ static long hs_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	struct socket *sock;
 	int ret;
 
+	if (cmd == HS_CONSUMER_CLOSE)
+		return hs_close(argp);
 	if (cmd != HS_CONSUMER_HANDSHAKE)
 		return -ENOTTY;
 

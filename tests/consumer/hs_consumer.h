@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
  * /dev/hs_consumer: asks the kernel for a TLS handshake on a TCP socket of user space, the way
- * NFS or NVMe/TCP ask for it on theirs, and reports what came back.  For tests only.
+ * NFS or NVMe/TCP ask for it on theirs, and reports what came back; and ends a session as they
+ * do.  For tests only.
  */
 #ifndef HS_CONSUMER_H
 #define HS_CONSUMER_H
@@ -83,5 +84,10 @@ struct hs_consumer_handshake {
 
 /* Errors: EINVAL a field out of range; EBADF; ENOTSOCK; EPROTOTYPE no TCP socket; ENOTCONN */
 #define HS_CONSUMER_HANDSHAKE	_IOWR('h', 0xc0, struct hs_consumer_handshake)
+
+/* tls_handshake_close() on the socket with this descriptor, of whatever kind it is: close_notify is
+ * sent where there is a TLS session.  Nothing tells whether it was.  Errors: EBADF; ENOTSOCK
+ */
+#define HS_CONSUMER_CLOSE	_IOW('h', 0xc1, __s32)
 
 #endif /* HS_CONSUMER_H */
