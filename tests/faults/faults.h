@@ -19,14 +19,14 @@ enum role {
 };
 
 enum call {
-	CALL_MALLOC,	/* and calloc, realloc, memalign */
-	CALL_SOCKET,	/* and socketpair, timerfd_create, memfd_create, eventfd, pidfd_open */
-	CALL_SEND,	/* send, sendmsg, sendto, not to the log */
+	CALL_MALLOC,	/* and calloc, realloc, posix_memalign */
+	CALL_SOCKET,	/* and socketpair, timerfd_create, memfd_create, eventfd */
+	CALL_SEND,	/* sendmsg */
 	CALL_RECV,	/* recv, recvmsg */
-	CALL_SPAWN,	/* posix_spawn, fork */
+	CALL_SPAWN,	/* posix_spawn */
 	CALL_OPEN,	/* open, openat */
 	CALL_MMAP,	/* of the program and libraries, not libc's own */
-	CALL_EPOLL,	/* epoll_ctl, epoll_wait */
+	CALL_EPOLL,	/* epoll_ctl but DEL, and the waits */
 	CALL_WRITE,	/* write, writev */
 	N_CALLS,
 };

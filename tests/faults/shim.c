@@ -135,6 +135,12 @@ void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 	return fails(CALL_MMAP) ? MAP_FAILED : NEXT(mmap)(addr, len, prot, flags, fd, off);
 }
 
+/* With _FILE_OFFSET_BITS=64, as the daemon is built, that is mmap()'s name. */
+void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
+{
+	return fails(CALL_MMAP) ? MAP_FAILED : NEXT(mmap64)(addr, len, prot, flags, fd, off);
+}
+
 /* --- descriptors --- */
 
 int socket(int domain, int type, int protocol)
@@ -155,6 +161,11 @@ int timerfd_create(clockid_t clock, int flags)
 int memfd_create(const char *name, unsigned int flags)
 {
 	return fails(CALL_SOCKET) ? -1 : NEXT(memfd_create)(name, flags);
+}
+
+int eventfd(unsigned int value, int flags)
+{
+	return fails(CALL_SOCKET) ? -1 : NEXT(eventfd)(value, flags);
 }
 
 static int do_open(int dir, const char *path, int flags, mode_t mode)
@@ -221,9 +232,10 @@ ssize_t write(int fd, const void *buf, size_t size)
 
 /* --- the event loop, processes --- */
 
+/* The kernel takes out what is there in any case; libsystemd relies on it, and aborts later if not. */
 int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	return fails(CALL_EPOLL) ? -1 : NEXT(epoll_ctl)(epfd, op, fd, event);
+	return op != EPOLL_CTL_DEL && fails(CALL_EPOLL) ? -1 : NEXT(epoll_ctl)(epfd, op, fd, event);
 }
 
 int epoll_wait(int epfd, struct epoll_event *events, int n, int timeout)
