@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Many handshakes with a pre-shared key, both ends by the agent, from one process.
+ * Many handshakes with a pre-shared key, or mutual ones with certificates, both ends by the agent,
+ * from one process.
  *
  * Several pairs are in flight at once, each in a thread, with a second one for its server's end:
  * the consumer's ioctl returns when the handshake is over.  After each pair that should succeed
@@ -33,8 +34,9 @@
 struct run {
 	int		device;
 	int32_t		psk, bad_psk, keyring;
+	int32_t		cert, privkey;	/* the client's, with certificates; 0: as configured */
 	long		pairs;
-	bool		deaths;
+	bool		x509, deaths;
 	atomic_long	next, succeeded, refused, faults, retries, again, unanswered;
 	atomic_long	longest_us;	/* of those that are made again */
 };
@@ -77,7 +79,7 @@ static void *handshake(void *ctx)
 	struct end *end = ctx;
 
 	end->hs.sockfd = end->fd;
-	end->hs.auth = HS_CONSUMER_PSK;
+	end->hs.auth = end->run->x509 ? HS_CONSUMER_X509 : HS_CONSUMER_PSK;
 	end->hs.timeout_ms = end->run->deaths ? 60000 : 10000;
 	end->hs.wait_ms = 2 * end->hs.timeout_ms;
 	end->hs.retry_ms = 20000;
@@ -106,13 +108,14 @@ static bool has_ktls(int fd)
 	return getsockopt(fd, IPPROTO_TCP, 31 /* TCP_ULP */, ulp, &len) == 0 && !strcmp(ulp, "tls");
 }
 
+/* With certificates each end has a key for that of the other. */
 static bool is_good(const struct end ends[2], const struct run *run)
 {
 	int i;
 
 	for (i = 0; i < 2; i++)
-		if (ends[i].hs.status || ends[i].hs.remote_peerid != run->psk ||
-		    !has_ktls(ends[i].fd))
+		if (ends[i].hs.status || !has_ktls(ends[i].fd) ||
+		    (run->x509 ? !ends[i].hs.remote_peerid : ends[i].hs.remote_peerid != run->psk))
 			return false;
 	return send_and_receive(ends[0].fd, ends[1].fd) &&
 	       send_and_receive(ends[1].fd, ends[0].fd);
@@ -163,13 +166,17 @@ static bool judge(struct run *run, const struct end ends[2], bool bad)
 static bool one_pair(struct run *run, bool bad)
 {
 	struct end ends[2] = {
-		{ .run = run, .hs = { .role = HS_CONSUMER_CLIENT, .num_peerids = 1 } },
+		{ .run = run, .hs = { .role = HS_CONSUMER_CLIENT, .cert = run->cert,
+				      .privkey = run->privkey, .num_peerids = run->x509 ? 0 : 1 } },
 		{ .run = run, .hs = { .role = HS_CONSUMER_SERVER, .keyring = run->keyring } },
 	};
 	pthread_t server;
 	bool again;
 
-	ends[0].hs.peerids[0] = bad ? run->bad_psk : run->psk;
+	if (run->x509)
+		strcpy(ends[0].hs.peername, "nfs.test");
+	else
+		ends[0].hs.peerids[0] = bad ? run->bad_psk : run->psk;
 	make_connection(&ends[0].fd, &ends[1].fd);
 	if (pthread_create(&server, NULL, handshake, &ends[1]) != 0)
 		die("pthread_create");
@@ -207,6 +214,32 @@ static long number(const char *text, long min, long max)
 	return value;
 }
 
+static void read_arguments(int argc, char **argv, struct run *run, long *lanes)
+{
+	int32_t *fourth, *fifth;
+
+	if (argc < 4 || argc > 7) {
+		fputs("usage: many-handshakes PAIRS IN-FLIGHT PSK [BAD-PSK [KEYRING [deaths]]]\n"
+		      "       many-handshakes PAIRS IN-FLIGHT x509 [CERTIFICATE PRIVATE-KEY [deaths]]\n"
+		      "Serials; BAD-PSK: every tenth pair's, which must fail; 0: none; CERTIFICATE,\n"
+		      "PRIVATE-KEY: the client's, 0: as configured; deaths: what ends with ETIMEDOUT is\n"
+		      "made again.\n", stderr);
+		exit(1);
+	}
+	run->pairs = number(argv[1], 1, 1000000);
+	*lanes = number(argv[2], 1, LANES_MAX);
+	run->x509 = !strcmp(argv[3], "x509");
+	if (!run->x509)
+		run->psk = (int32_t)number(argv[3], 1, INT32_MAX);
+	fourth = run->x509 ? &run->cert : &run->bad_psk;
+	fifth = run->x509 ? &run->privkey : &run->keyring;
+	if (argc > 4)
+		*fourth = (int32_t)number(argv[4], 0, INT32_MAX);
+	if (argc > 5)
+		*fifth = (int32_t)number(argv[5], 0, INT32_MAX);
+	run->deaths = argc > 6;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t threads[LANES_MAX];
@@ -214,20 +247,7 @@ int main(int argc, char **argv)
 	struct run run = { 0 };
 	long lanes, i;
 
-	if (argc < 4 || argc > 7) {
-		fputs("usage: many-handshakes PAIRS IN-FLIGHT PSK [BAD-PSK [KEYRING [deaths]]]\n"
-		      "Serials; BAD-PSK: every tenth pair's, which must fail; 0: none; deaths: what\n"
-		      "ends with ETIMEDOUT is made again.\n", stderr);
-		return 1;
-	}
-	run.pairs = number(argv[1], 1, 1000000);
-	lanes = number(argv[2], 1, LANES_MAX);
-	run.psk = (int32_t)number(argv[3], 1, INT32_MAX);
-	if (argc > 4)
-		run.bad_psk = (int32_t)number(argv[4], 0, INT32_MAX);
-	if (argc > 5)
-		run.keyring = (int32_t)number(argv[5], 0, INT32_MAX);
-	run.deaths = argc > 6;
+	read_arguments(argc, argv, &run, &lanes);
 	run.device = open("/dev/" HS_CONSUMER_DEVICE, O_RDWR | O_CLOEXEC);
 	if (run.device < 0)
 		die("/dev/" HS_CONSUMER_DEVICE);
