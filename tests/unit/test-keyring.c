@@ -16,6 +16,7 @@
 #define GOOD(rest) LINE("I--Q---", "    1", "perm", "3f010000", "    0", "keyring  ", rest)
 
 static unsigned int n_scans;
+static int fopen_error;		/* 0: it works */
 
 /* What fopen() is with _FILE_OFFSET_BITS=64. */
 FILE *__real_fopen64(const char *path, const char *mode);
@@ -23,6 +24,10 @@ FILE *__wrap_fopen64(const char *path, const char *mode);
 FILE *__wrap_fopen64(const char *path, const char *mode)
 {
 	n_scans += strcmp(path, "/proc/keys") == 0;
+	if (fopen_error) {
+		errno = fopen_error;
+		return NULL;
+	}
 	return __real_fopen64(path, mode);
 }
 
@@ -405,6 +410,32 @@ static void test_scope_growth(void)
 	key_world_drop(ring_b);
 }
 
+/* What could not be looked for is not said to be missing; where nothing is to be seen, it is. */
+static void test_scope_shortage(void)
+{
+	static const int short_of[] = { ENOMEM, EMFILE, ENFILE };
+	g_autofree char *name = unique_name("shortage");
+	const char *const names[] = { name, NULL };
+	struct keyring_scope scope;
+	char reason[128];
+
+	keyring_elsewhere(name, 0);
+	for (unsigned int i = 0; i < G_N_ELEMENTS(short_of); i++) {
+		fopen_error = short_of[i];
+		g_assert_cmpint(keyring_scope_open(&scope, names, 0), ==, -short_of[i]);
+		g_assert_null(scope.uses);
+		g_assert_cmpint(keyring_scope_fault(-short_of[i], reason, sizeof(reason)), ==,
+				HS_BUSY);
+		g_assert_nonnull(strstr(reason, short_of[i] == ENOMEM ? "memory" : "descriptor"));
+	}
+	fopen_error = ENOENT;
+	g_assert_cmpint(keyring_scope_open(&scope, names, 0), ==, 0);
+	g_assert_cmpint(scope.uses[0].serial, ==, 0);
+	keyring_scope_close(&scope);
+	fopen_error = 0;
+	keyring_drop_links();
+}
+
 /* All of /proc/keys is not read for what the kernel has linked, unless that is of no use. */
 static void test_scope_present(void)
 {
@@ -530,6 +561,7 @@ int main(int argc, char **argv)
 	add("/keyring/scope-denied", test_scope_denied, why);
 	add("/keyring/scope-growth", test_scope_growth, why);
 	add("/keyring/scope-present", test_scope_present, why);
+	add("/keyring/scope-shortage", test_scope_shortage, why);
 	add("/keyring/nvme", test_nvme, why);
 	add("/keyring/drop-links", test_drop_links, why);
 	return g_test_run();

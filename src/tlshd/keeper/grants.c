@@ -169,8 +169,7 @@ int grants_add_key(struct grants *grants, struct wire_key *what, int cert_fd,
 	}
 	r = load(grants, what, cert_fd, reason, reason_size);
 	if (r < 0)
-		*ret_outcome = r == -ENOMEM ? HS_INTERNAL :
-			       r == -ENOSPC ? HS_BUSY : HS_KEY_UNUSABLE;
+		*ret_outcome = r == -ENOMEM || r == -ENOSPC ? HS_BUSY : HS_KEY_UNUSABLE;
 	secret_burn_stack();
 	return r < 0 ? -EBADMSG : 0;
 }

@@ -7,6 +7,7 @@
  */
 #include "tlshd/monitor/identity.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -144,7 +145,7 @@ static enum hs_outcome read_certificate(int32_t serial, const char *label, int *
 	if (fd < 0) {
 		snprintf(reason, reason_size, "certificate key 0x%08" PRIx32 " cannot be copied: %s",
 			 (uint32_t)serial, strerror(-fd));
-		return HS_INTERNAL;
+		return fd == -ENOMEM || fd == -EMFILE || fd == -ENFILE ? HS_BUSY : HS_INTERNAL;
 	}
 	*ret_fd = fd;
 	return HS_OK;
@@ -184,6 +185,7 @@ enum hs_outcome own_identity_read(struct own_identity *ret, int32_t certificate,
 	CLEANUP(keyring_scope_closep) struct keyring_scope scope = { 0 };
 	CLEANUP_FREE const char **names = keyring_names(own_keyrings, keyrings);
 	enum hs_outcome outcome;
+	int r;
 
 	if (!certificate || !private_key) {
 		snprintf(reason, reason_size, "the request names %s; mount with both cert_serial= and "
@@ -193,10 +195,9 @@ enum hs_outcome own_identity_read(struct own_identity *ret, int32_t certificate,
 			 "neither certificate nor private key");
 		return HS_KEY_MISSING;
 	}
-	if (!names || keyring_scope_open(&scope, names, keyring) < 0) {
-		snprintf(reason, reason_size, "out of memory");
-		return HS_BUSY;
-	}
+	r = names ? keyring_scope_open(&scope, names, keyring) : -ENOMEM;
+	if (r < 0)
+		return keyring_scope_fault(r, reason, reason_size);
 	outcome = read_both(ret, certificate, private_key, reason, reason_size);
 	if (outcome == HS_KEY_DENIED)
 		keyring_scope_explain(&scope, reason, reason_size);

@@ -114,11 +114,10 @@ static int find_all(struct keyring_use *uses, unsigned int n)
 	CLEANUP(file_closep) FILE *f = fopen(PROC_KEYS, "re");
 	CLEANUP_FREE char *line = NULL;
 	size_t size = 0;
-	ssize_t len;
 
 	if (!f)
 		return -errno;
-	while ((len = getline(&line, &size, f)) > 0) {
+	while (getline(&line, &size, f) > 0) {
 		line[strcspn(line, "\n")] = '\0';
 		for (unsigned int i = 0; i < n; i++) {
 			int32_t serial;
@@ -129,7 +128,8 @@ static int find_all(struct keyring_use *uses, unsigned int n)
 				uses[i].serial = serial;
 		}
 	}
-	return 0;
+	/* Neither at the end nor unreadable: getline() had no memory. */
+	return feof(f) || ferror(f) ? 0 : -ENOMEM;
 }
 
 int keyring_find(const char *name, int32_t *ret_serial)
@@ -217,19 +217,31 @@ static void link_one(struct keyring_use *use, const int32_t *present, unsigned i
 		use->linked = true;
 }
 
-static void find_named(struct keyring_use *uses, unsigned int n)
+static bool is_shortage(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+}
+
+/*
+ * Without /proc/keys there are no named keyrings: nothing is found, nothing granted. But what
+ * cannot be looked for now may be there: no key is missing for that.
+ */
+static int find_named(struct keyring_use *uses, unsigned int n)
 {
 	CLEANUP_FREE int32_t *present = NULL;
-	int n_present = members(KEY_SPEC_PROCESS_KEYRING, &present);
+	int n_present = members(KEY_SPEC_PROCESS_KEYRING, &present), r = 0;
 
-	/* Without /proc/keys there are no named keyrings: nothing is found, nothing granted. */
+	if (is_shortage(n_present))
+		return n_present;
 	if (find_present(uses, n, present, n_present < 0 ? 0 : (unsigned int)n_present) > 0)
-		find_all(uses, n);
+		r = find_all(uses, n);
+	return is_shortage(r) ? r : 0;
 }
 
 int keyring_scope_open(struct keyring_scope *scope, const char *const *names, int32_t keyring)
 {
 	unsigned int n = 0;
+	int r;
 
 	*scope = (struct keyring_scope){ 0 };
 	while (names && names[n])
@@ -241,9 +253,9 @@ int keyring_scope_open(struct keyring_scope *scope, const char *const *names, in
 		scope->uses[scope->n++].serial = keyring;
 	for (unsigned int i = 0; i < n; i++)
 		scope->uses[scope->n++].name = names[i];
-	find_named(scope->uses, scope->n);
+	r = find_named(scope->uses, scope->n);
 
-	for (unsigned int i = 0; i < scope->n; i++) {
+	for (unsigned int i = 0; r == 0 && i < scope->n; i++) {
 		CLEANUP_FREE int32_t *present = NULL;
 		int n_present;
 
@@ -251,8 +263,19 @@ int keyring_scope_open(struct keyring_scope *scope, const char *const *names, in
 			continue;
 		n_present = members(KEY_SPEC_PROCESS_KEYRING, &present);
 		link_one(&scope->uses[i], present, n_present < 0 ? 0 : (unsigned int)n_present);
+		r = is_shortage(n_present) ? n_present :
+		    is_shortage(scope->uses[i].error) ? scope->uses[i].error : 0;
 	}
-	return 0;
+	if (r < 0)
+		keyring_scope_close(scope);
+	return r;
+}
+
+enum hs_outcome keyring_scope_fault(int error, char *reason, size_t reason_size)
+{
+	snprintf(reason, reason_size, "%s", error == -ENOMEM ? "out of memory" :
+		 "no descriptor is left to look for keyrings (LimitNOFILE= of the unit)");
+	return HS_BUSY;
 }
 
 void keyring_scope_explain(const struct keyring_scope *scope, char *reason, size_t reason_size)

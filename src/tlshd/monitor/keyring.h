@@ -56,9 +56,13 @@ struct keyring_scope {
  * none) into the process keyring: permissions of a possessor hold until
  * keyring_scope_close(). What is there already, by ACCEPT or by another scope,
  * is left as it is. That a keyring is not there or cannot be linked is noted in
- * its struct keyring_use. Returns 0 or -ENOMEM, with nothing linked.
+ * its struct keyring_use. Returns 0, or -ENOMEM, -EMFILE or -ENFILE, with nothing
+ * linked, when it could not look: no key is missing for that.
  */
 int keyring_scope_open(struct keyring_scope *scope, const char *const *names, int32_t keyring);
+
+/* The outcome and the reason for what keyring_scope_open() returned. */
+enum hs_outcome keyring_scope_fault(int error, char *reason, size_t reason_size);
 
 /*
  * Adds to @reason, why a key was not found or may not be read, that a keyring of

@@ -269,12 +269,6 @@ static enum hs_outcome choose(struct psk *ret, const int32_t *serials, unsigned 
 	return first;
 }
 
-static enum hs_outcome no_memory(char *reason, size_t reason_size)
-{
-	snprintf(reason, reason_size, "out of memory");
-	return HS_BUSY;
-}
-
 enum hs_outcome psk_choose(struct psk *ret, const int32_t *serials, unsigned int n,
 			   const char *const *keyrings, const struct log *log, char *reason,
 			   size_t reason_size)
@@ -282,9 +276,10 @@ enum hs_outcome psk_choose(struct psk *ret, const int32_t *serials, unsigned int
 	CLEANUP(keyring_scope_closep) struct keyring_scope scope = { 0 };
 	CLEANUP_FREE const char **names = keyring_names(own_keyrings, keyrings);
 	enum hs_outcome outcome;
+	int r = names ? keyring_scope_open(&scope, names, 0) : -ENOMEM;
 
-	if (!names || keyring_scope_open(&scope, names, 0) < 0)
-		return no_memory(reason, reason_size);
+	if (r < 0)
+		return keyring_scope_fault(r, reason, reason_size);
 	outcome = choose(ret, serials, n, log, reason, reason_size);
 	if (outcome == HS_KEY_DENIED)
 		keyring_scope_explain(&scope, reason, reason_size);
@@ -373,14 +368,16 @@ enum hs_outcome psk_find(struct psk *ret, const char *identity, int32_t keyring,
 	enum hs_outcome outcome = HS_PSK_UNKNOWN;
 	char quoted[QUOTED_MAX], why[HS_TEXT_MAX];
 	struct psk_identity id;
+	int r;
 
 	if (psk_identity_parse(identity, &id, why, sizeof(why)) < 0) {
 		text_quote(quoted, sizeof(quoted), identity, strlen(identity));
 		snprintf(reason, reason_size, "identity \"%s\" is malformed: %s", quoted, why);
 		return HS_PSK_UNKNOWN;
 	}
-	if (!names || keyring_scope_open(&scope, keyring ? NULL : names, keyring) < 0)
-		return no_memory(reason, reason_size);
+	r = names ? keyring_scope_open(&scope, keyring ? NULL : names, keyring) : -ENOMEM;
+	if (r < 0)
+		return keyring_scope_fault(r, reason, reason_size);
 	for (unsigned int i = 0; i < scope.n; i++) {
 		enum hs_outcome next = HS_PSK_UNKNOWN;
 
