@@ -189,6 +189,32 @@ tlshd_children() {
 	return 0
 }
 
+# Process ids of workers and keepers that were made to do on purpose what their sandbox forbids.
+provoked=()
+
+# nothing_forbidden: none but those did, in what the log has from the first line on.  A build with
+# -Dsandbox=trap names the call, all others say it of a process that was killed by SIGSYS.
+nothing_forbidden() {
+	local line forbidden pid status=0
+
+	mapfile -t forbidden < <(grep 'sandbox forbids' "$TLSHD_LOG")
+	for line in ${forbidden[@]+"${forbidden[@]}"}; do
+		for pid in ${provoked[@]+"${provoked[@]}"}; do
+			[[ $line != *"[$pid]"* ]] || continue 2
+		done
+		echo "$line"
+		status=1
+	done
+	grep -q ' is ready' "$TLSHD_LOG" || { echo "the log is not there"; return 1; }
+	return $status
+}
+
+# vm_end: the last check of all scripts, and tap_end
+vm_end() {
+	check "no process did what its sandbox forbids" nothing_forbidden
+	tap_end
+}
+
 # load_tls [MODULE...]: the record layer with its ciphers, the fast ones where there are some
 load_tls() {
 	modprobe -a tls gcm ccm ctr ghash-generic chacha20poly1305 "$@" || return

@@ -85,7 +85,7 @@ interop_sections() {
 	is "the daemon's status at its end" "$status" 0
 	read -r taint </proc/sys/kernel/tainted
 	is "the kernel neither warned nor oopsed" $((taint & (32 | 128 | 512))) 0
-	tap_end
+	vm_end
 }
 
 # ---- checks -----------------------------------------------------------------------------------

@@ -148,6 +148,6 @@ nfs_run() {
 	tlshd_stop
 	cp "$TLSHD_LOG" "$VM_SHARE/tlshd.log"
 	diag "ended at $SECONDS s"
-	tap_end
+	vm_end
 	exit
 }
