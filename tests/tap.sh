@@ -50,6 +50,12 @@ at_most() {
 	else fail "$1" "$2 $4, limit $3 $4"; fi
 }
 
+# at_least NAME GOT LIMIT UNIT: likewise
+at_least() {
+	if [[ $2 =~ ^-?[0-9]+$ ]] && (($2 >= $3)); then pass "$1 ($2 $4, at least $3 $4)"
+	else fail "$1" "$2 $4, at least $3 $4"; fi
+}
+
 # tap_end: prints the plan; the status is the script's.
 tap_end() {
 	echo "1..$tap_count"

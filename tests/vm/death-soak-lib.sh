@@ -7,6 +7,15 @@
 
 HANDSHAKES=500 SOAK_HANDSHAKES=10000 KILL_WORKERS=4
 GROWTH_KB=1024
+HANDSHAKES_PER_KILL=100                 # at most; there are 40 where nothing goes wrong
+UNDISTURBED=40                          # pairs
+# What a consumer may wait for beside its handshake: kernels want failures no sooner (FAILURE_AFTER in
+# request.c), and where all have died there is nobody for so long (DELAY_ALONE_MAX in pool.c).
+FAILURE_AFTER_MS=100 DELAY_ALONE_MS=1000
+SLOWER=10 DEADLINE_MS=60000             # the handshakes' own, of many-handshakes
+
+# A third of the pairs has a pre-shared key, a third the configured certificates, where the keeper signs
+# for what it was granted, and a third others by serial, where it is told the key.
 
 # figures NAME: sets the associative array NAME: what may not grow
 figures() {
@@ -40,84 +49,132 @@ same_figures() {
 
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$tlshd_pid/status"; }
 
-# killer FILE: as long as it is there; writes how many.  One for each 4 KiB of the log, which are some
-# 25 handshakes: on a busy machine there is no more to do for each handshake.
-killer() {
-	local pids n=0 size last
+# unchanged WHEN: waits for it, and says of each figure what it was and is when it is not so
+unchanged() {
+	local name
+	local -A after
 
-	last=$(stat -c %s "$TLSHD_LOG")
-	while [[ -e $1 ]]; do
-		pause 0.2
-		size=$(stat -c %s "$TLSHD_LOG")
-		((size - last >= 4096)) || continue
-		last=$size
-		mapfile -d ' ' -t pids <"/proc/$tlshd_pid/task/$tlshd_pid/children"
-		((${#pids[@]} == 0)) || kill -KILL "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null &&
-			n=$((n + 1))
-	done
-	echo "$n" >kills
-}
-
-# with_kills HANDSHAKES
-with_kills() {
-	local line pid left=$(($1 / 2)) step=50 sum=0 most=0 again=0 longest_ms=0 faults status=0
-	local succeeded=none
-
-	: >go
-	killer go &
-	pid=$!
-	for ((; left > 0 && status == 0; left -= step)); do
-		echo >&"$beat"
-		((left >= step)) || step=$left
-		line=$(timeout 120 many-handshakes $step 4 "$plain" 0 "$many_ring" deaths 2>&1)
-		fields "$line"
-		[[ $succeeded == "$step" && $faults == 0 ]] || status=1
-		sum=$((sum + again))
-		((longest_ms <= most)) || most=$longest_ms
-	done
-	rm go
-	wait $pid
-	((status == 0)) || explain "$line" || return
-	kills=$(<kills) longest=$most made_again=$sum
-	diag "$kills kills, $sum pairs made again, the longest of them took $most ms" >&3
-}
-
-# many HANDSHAKES
-many() {
-	local many_ring kills=0 longest=none made_again=0 was name role deaths
-	local -A before
-
-	exec 3>&1
-	new_ring many_ring tlshd-many
-	keyctl link "$plain" "$many_ring"
-	printf '[daemon]\nworkers = %s\n' $KILL_WORKERS >>"$TLSHD_CONF"
-	try "restart with $KILL_WORKERS workers" tlshd_restart
-	try "some handshakes" many-handshakes 40 4 "$plain" 0 "$many_ring"
-	figures before
-	was=$(rss)
-	log_mark
-	try "$1 handshakes, while processes are killed" with_kills "$1"
-	at_most "no pair waits for its own timeout" "$longest" 50000 ms
 	if wait_for 60 same_figures; then
-		pass "what there was before is there afterwards, and no more"
-	else
-		figures after
-		for name in "${!before[@]}"; do is "$name" "${after[$name]-none}" "${before[$name]}"; done
+		pass "$1 there is what there was before, and no more"
+		return
 	fi
-	for name in "${!before[@]}"; do diag "$name: ${before[$name]}"; done
-	at_most "the monitor's memory grows" $(($(rss) - was)) $GROWTH_KB KB
+	figures after
+	for name in "${!before[@]}"; do is "$1 $name" "${after[$name]-none}" "${before[$name]}"; done
+}
+
+# new_identity VARIABLE NAME: its certificate and key become keys; the variable is CERTIFICATE,KEY
+new_identity() {
+	local cert key
+
+	cert=$(keyctl padd user "certificate $2" "$x509_ring" <"$PKI/$2.pem") &&
+		key=$(keyctl padd user "key $2" "$x509_ring" <"$PKI/$2.key") &&
+		printf -v "$1" %s "$cert,$key"
+}
+
+# pairs_of N [OPTIONS...]: of all three kinds; fails unless all succeed in the end; sets killed, again
+pairs_of() {
+	local line succeeded=none faults
+
+	echo >&"$beat"
+	line=$(timeout 240 many-handshakes --files --client "$client_id" --server "$server_id" \
+		"${@:2}" "$1" 4 "$plain" 0 "$many_ring" 2>&1)
+	fields "$line"
+	[[ $succeeded == "$1" && $faults == 0 ]] || explain "$line"
+}
+
+# undisturbed: sets longest_undisturbed to the longest there was, ms
+undisturbed() {
+	local longest_good_ms
+
+	pairs_of $UNDISTURBED || return
+	((longest_good_ms <= longest_undisturbed)) || longest_undisturbed=$longest_good_ms
+}
+
+# with_kills HANDSHAKES: sets kills, made_again, longest, and the pairs of each kind
+with_kills() {
+	local left=$(($1 / 2)) step=50 again=0 killed=0 longest_ms=0 with_psk=0 with_files=0 with_serials=0
+
+	longest=0
+	for ((; left > 0; left -= step)); do
+		((left >= step)) || step=$left
+		pairs_of $step --kill "$tlshd_pid" || return
+		made_again=$((made_again + again)) kills=$((kills + killed))
+		pairs_psk=$((pairs_psk + with_psk)) pairs_files=$((pairs_files + with_files))
+		pairs_serials=$((pairs_serials + with_serials))
+		((longest_ms <= longest)) || longest=$longest_ms
+	done
+	diag "$kills kills, $made_again pairs made again, the longest of them took $longest ms" >&3
+}
+
+# many_prepare: a keyring for the servers' requests, one for certificates, and who they are
+many_prepare() {
+	new_ring many_ring tlshd-many && keyctl link "$plain" "$many_ring" &&
+		new_ring x509_ring tlshd-x509 && new_identity client_id client2 &&
+		new_identity server_id server2 || return
+	tlshd_config keyrings=tlshd-x509
+	printf '[daemon]\nworkers = %s\n' $KILL_WORKERS >>"$TLSHD_CONF"
+	tlshd_restart
+}
+
+# longest_is_short: nobody heard but when its own time was over
+longest_is_short() {
+	local limit=$((FAILURE_AFTER_MS + DELAY_ALONE_MS + SLOWER * longest_undisturbed))
+
+	((limit <= DEADLINE_MS / 4)) || limit=$((DEADLINE_MS / 4))
+	diag "the longest of the undisturbed ones took $longest_undisturbed ms"
+	at_most "no pair waits for its own timeout" "$longest" $limit ms
+}
+
+# log_is_right HANDSHAKES
+log_is_right() {
+	local role deaths
+
+	# what was named by serial was used, not what is configured
+	at_least "lines of a server for who is known by serial" \
+		"$(log_new | grep -cE '^server handshake with .*CN=client2[,"]')" "$pairs_serials" lines
 	for role in client server; do
 		log_handshakes $role
-		is "one line for each handshake of a $role" "${#handshake_lines[@]}" $(($1 / 2 + made_again))
+		is "one line for each handshake of a $role" "${#handshake_lines[@]}" \
+			$(($1 / 2 + made_again + 2 * UNDISTURBED))
 	done
 	# two kills can meet the same pair
 	deaths=$(log_new | grep -cE '^(worker|keeper)\[[0-9]+\] was killed by signal 9 \(SIGKILL\)')
+	at_least "kills" "$kills" $(($1 / HANDSHAKES_PER_KILL)) kills
 	at_most "lines for deaths" "$deaths" "$kills" lines
 	check "there are some" test "$deaths" -gt $((kills / 2))
 	is "no line blames another" "$(log_new | grep -E '^(worker|keeper)\[')" \
 		"$(log_new | grep -E '^(worker|keeper)\[[0-9]+\] was killed by signal 9')"
+}
+
+# many HANDSHAKES
+many() {
+	local many_ring x509_ring client_id server_id name was
+	local kills=0 longest=none made_again=0 longest_undisturbed=0
+	local pairs_psk=0 pairs_files=0 pairs_serials=0
+	local -A before
+
+	exec 3>&1
+	try "restart with $KILL_WORKERS workers" many_prepare
+	log_mark
+	try "some handshakes" undisturbed
+	figures before
+	for name in "${!before[@]}"; do diag "$name: ${before[$name]}"; done
+	was=$(rss)
+	try "$1 handshakes, while processes are killed" with_kills "$1"
+	try "some more, undisturbed" undisturbed
+	for name in psk files serials; do
+		local -n pairs_ref=pairs_$name
+		at_least "pairs with $name" "$pairs_ref" $(($1 / 2 / 4)) pairs
+	done
+	longest_is_short
+	unchanged "afterwards"
+	at_most "the monitor's memory grows" $(($(rss) - was)) $GROWTH_KB KB
+	log_is_right "$1"
 	exec 3>&-
 }
 
 section_many() { many $HANDSHAKES; }
-section_soak() { LIMIT=600 many $SOAK_HANDSHAKES; }
+section_soak() {
+	[[ ! -s $VM_SHARE/handshakes ]] || SOAK_HANDSHAKES=$(<"$VM_SHARE/handshakes")
+	LIMIT=600 many "$SOAK_HANDSHAKES"
+}
