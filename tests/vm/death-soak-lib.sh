@@ -17,6 +17,24 @@ SLOWER=10 DEADLINE_MS=60000             # the handshakes' own, of many-handshake
 # A third of the pairs has a pre-shared key, a third the configured certificates, where the keeper signs
 # for what it was granted, and a third others by serial, where it is told the key.
 
+# descriptors_of ROLE: how many a process has; several numbers where they differ
+descriptors_of() {
+	local pid
+
+	for pid in $(tlshd_children "$1"); do find "/proc/$pid/fd" -type l 2>/dev/null | wc -l; done |
+		sort -nu | paste -sd/
+}
+
+# show_descriptors: of what kinds they are
+show_descriptors() {
+	local pid
+
+	for pid in $(tlshd_children worker) $(tlshd_children keeper); do
+		diag "$(tr '\0' ' ' <"/proc/$pid/cmdline"): $(readlink "/proc/$pid/fd/"* |
+			sed 's/[0-9][0-9]*/N/g' | sort | uniq -c | awk '{ $1 = $1; print }' | paste -sd,)"
+	done
+}
+
 # figures NAME: sets the associative array NAME: what may not grow
 figures() {
 	local -n figures_ref=$1
@@ -31,6 +49,8 @@ figures() {
 	figures_ref["links of process keyrings"]=$(awk '$8 == "keyring" && $9 ~ /^_pid/ \
 		{ print $6, $9, $10 }' /proc/keys | sort | paste -sd';')
 	figures_ref["descriptors of the monitor"]=$(find "/proc/$tlshd_pid/fd" -type l | wc -l)
+	figures_ref["descriptors of each worker"]=$(descriptors_of worker)
+	figures_ref["descriptors of each keeper"]=$(descriptors_of keeper)
 	figures_ref["processes"]=$(tlshd_all | wc -l)
 	figures_ref["TCP sockets"]=$(ss -Hta state connected exclude time-wait | wc -l)
 	figures_ref["sequenced-packet sockets"]=$(ss -Hxa | grep -c '^u_seq')
@@ -60,6 +80,7 @@ unchanged() {
 	fi
 	figures after
 	for name in "${!before[@]}"; do is "$1 $name" "${after[$name]-none}" "${before[$name]}"; done
+	show_descriptors
 }
 
 # new_identity VARIABLE NAME: its certificate and key become keys; the variable is CERTIFICATE,KEY
@@ -170,6 +191,8 @@ many() {
 	unchanged "afterwards"
 	at_most "the monitor's memory grows" $(($(rss) - was)) $GROWTH_KB KB
 	log_is_right "$1"
+	try "reload" tlshd_reload "$RELOADED"
+	unchanged "with fresh processes"
 	exec 3>&-
 }
 
