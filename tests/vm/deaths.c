@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -337,10 +338,14 @@ static int plain_ones(const struct setup *setup, size_t n)
 
 /* ---- a peer that makes workers die, and tries again at once ---- */
 
+#define POISON_MAX_S 300
+
 struct poison {
 	const struct setup *setup;
-	uint64_t end;
-	unsigned int deaths, good, faults, most_tries;
+	unsigned int wanted, pause_ms;
+	atomic_bool over;
+	unsigned int deaths;					/* the poisoner's */
+	unsigned int good, faults, most_tries;			/* the honest one's */
 	uint64_t longest;
 };
 
@@ -368,17 +373,20 @@ static bool kill_owner(const struct conn *c)
 static void *poisoner(void *ctx)
 {
 	struct poison *p = ctx;
+	uint64_t end = now_us() + POISON_MAX_S * UINT64_C(1000000);
 
-	while (now_us() < p->end) {
+	while (p->deaths < p->wanted && now_us() < end) {
 		struct conn c;
 
 		start_conn(&c, p->setup, HS_CONSUMER_SERVER);
-		while (!c.over && now_us() < p->end && !kill_owner(&c))
+		while (!c.over && now_us() < end && !kill_owner(&c))
 			usleep(2000);
 		shutdown(c.peer_fd, SHUT_RDWR);
 		end_conn(&c);
 		p->deaths += c.hs.status == -ETIMEDOUT;
+		usleep(p->pause_ms * 1000);
 	}
+	p->over = true;
 	return NULL;
 }
 
@@ -386,7 +394,7 @@ static void *honest(void *ctx)
 {
 	struct poison *p = ctx;
 
-	for (uint32_t n = 0; now_us() < p->end; n++) {
+	for (uint32_t n = 0; !p->over; n++) {
 		uint64_t from = now_us();
 		unsigned int tries = 0;
 		struct conn c;
@@ -405,18 +413,18 @@ static void *honest(void *ctx)
 	return NULL;
 }
 
-static int poison(const struct setup *setup, unsigned int seconds)
+static int poison(const struct setup *setup, unsigned int deaths, unsigned int pause_ms)
 {
-	struct poison p = { .setup = setup, .end = now_us() + seconds * UINT64_C(1000000) }, h = p;
+	struct poison p = { .setup = setup, .wanted = deaths, .pause_ms = pause_ms };
 	pthread_t threads[2];
 
 	if (pthread_create(&threads[0], NULL, poisoner, &p) != 0 ||
-	    pthread_create(&threads[1], NULL, honest, &h) != 0)
+	    pthread_create(&threads[1], NULL, honest, &p) != 0)
 		die("pthread_create");
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
-	printf("deaths=%u good=%u faults=%u tries=%u longest_ms=%llu\n", p.deaths, h.good, h.faults,
-	       h.most_tries, (unsigned long long)h.longest / 1000);
+	printf("deaths=%u good=%u faults=%u tries=%u longest_ms=%llu\n", p.deaths, p.good,
+	       p.faults, p.most_tries, (unsigned long long)p.longest / 1000);
 	return 0;
 }
 
@@ -425,8 +433,8 @@ int main(int argc, char **argv)
 	struct setup setup;
 
 	if (argc < 5)
-		give_up("usage: deaths MONITOR PKI-DIRECTORY plain NUMBER | poison SECONDS |"
-			" ROLE PHASE VICTIM");
+		give_up("usage: deaths MONITOR PKI-DIRECTORY plain NUMBER | "
+			"poison DEATHS PAUSE-MS | ROLE PHASE VICTIM");
 	setup.monitor = (pid_t)atoi(argv[1]);
 	setup.pki = argv[2];
 	setup.device = open("/dev/" HS_CONSUMER_DEVICE, O_RDWR | O_CLOEXEC);
@@ -434,9 +442,9 @@ int main(int argc, char **argv)
 		die("/dev/" HS_CONSUMER_DEVICE);
 	if (!strcmp(argv[3], "plain"))
 		return plain_ones(&setup, (size_t)atoi(argv[4]));
-	if (!strcmp(argv[3], "poison"))
-		return poison(&setup, (unsigned int)atoi(argv[4]));
 	if (argc < 6)
-		give_up("ROLE PHASE VICTIM are wanted");
+		give_up("two more words are wanted");
+	if (!strcmp(argv[3], "poison"))
+		return poison(&setup, (unsigned int)atoi(argv[4]), (unsigned int)atoi(argv[5]));
 	return one_death(&setup, find_phase(argv[3], argv[4]), argv[5]);
 }
