@@ -114,6 +114,7 @@ undisturbed() {
 # with_kills HANDSHAKES: sets kills, made_again, longest, and the pairs of each kind
 with_kills() {
 	local left=$(($1 / 2)) step=50 again=0 killed=0 longest_ms=0 with_psk=0 with_files=0 with_serials=0
+	local again_psk=0 again_files=0 again_serials=0
 
 	longest=0
 	for ((; left > 0; left -= step)); do
@@ -122,9 +123,12 @@ with_kills() {
 		made_again=$((made_again + again)) kills=$((kills + killed))
 		pairs_psk=$((pairs_psk + with_psk)) pairs_files=$((pairs_files + with_files))
 		pairs_serials=$((pairs_serials + with_serials))
+		made_psk=$((made_psk + again_psk)) made_files=$((made_files + again_files))
+		made_serials=$((made_serials + again_serials))
 		((longest_ms <= longest)) || longest=$longest_ms
 	done
 	diag "$kills kills, $made_again pairs made again, the longest of them took $longest ms" >&3
+	diag "made again with psk $made_psk, with files $made_files, with serials $made_serials" >&3
 }
 
 # many_prepare: a keyring for the servers' requests, one for certificates, and who they are
@@ -171,7 +175,7 @@ log_is_right() {
 many() {
 	local many_ring x509_ring client_id server_id name was
 	local kills=0 longest=none made_again=0 longest_undisturbed=0
-	local pairs_psk=0 pairs_files=0 pairs_serials=0
+	local pairs_psk=0 pairs_files=0 pairs_serials=0 made_psk=0 made_files=0 made_serials=0
 	local -A before
 
 	exec 3>&1
@@ -187,6 +191,7 @@ many() {
 		local -n pairs_ref=pairs_$name
 		at_least "pairs with $name" "$pairs_ref" $(($1 / 2 / 4)) pairs
 	done
+	at_least "deaths met pairs with certificates" $((made_files + made_serials)) 1 pairs
 	longest_is_short
 	unchanged "afterwards"
 	at_most "the monitor's memory grows" $(($(rss) - was)) $GROWTH_KB KB

@@ -60,6 +60,7 @@ struct run {
 	atomic_bool	over;
 	atomic_long	next, succeeded, refused, faults, retries, again, unanswered, killed;
 	atomic_long	with[N_KINDS];	/* those that succeeded */
+	atomic_long	again_with[N_KINDS];
 	atomic_long	longest_us;	/* of those that are made again */
 	atomic_long	longest_good_us;
 };
@@ -195,6 +196,7 @@ static bool judge(struct run *run, const struct end ends[2], enum kind kind, boo
 		count_good(run, ends, kind);
 	} else if (once && !bad && run->monitor && may_try_again(ends, run)) {
 		atomic_fetch_add(&run->again, 1);
+		atomic_fetch_add(&run->again_with[kind], 1);
 		return true;
 	} else if (atomic_fetch_add(&run->faults, 1) < COMPLAINTS_MAX) {
 		printf("%s pair of kind %u: client status=%d remote-id=%d callbacks=%u, "
@@ -416,10 +418,11 @@ int main(int argc, char **argv)
 		pthread_join(kills, NULL);
 	printf("pairs=%ld succeeded=%ld refused=%ld faults=%ld retries=%ld again=%ld longest_ms=%ld "
 	       "ms=%ld killed=%ld with_psk=%ld with_files=%ld with_serials=%ld longest_good_ms=%ld "
-	       "unanswered=%ld\n", run.pairs, run.succeeded, run.refused, run.faults,
+	       "again_psk=%ld again_files=%ld again_serials=%ld unanswered=%ld\n", run.pairs, run.succeeded, run.refused, run.faults,
 	       run.retries, run.again, run.longest_us / 1000,
 	       (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000,
 	       run.killed, run.with[PSK], run.with[FILES], run.with[SERIALS],
-	       run.longest_good_us / 1000, run.unanswered);
+	       run.longest_good_us / 1000, run.again_with[PSK], run.again_with[FILES],
+	       run.again_with[SERIALS], run.unanswered);
 	return run.faults ? 1 : 0;
 }
