@@ -176,13 +176,18 @@ many() {
 	local many_ring x509_ring client_id server_id name was
 	local kills=0 longest=none made_again=0 longest_undisturbed=0
 	local pairs_psk=0 pairs_files=0 pairs_serials=0 made_psk=0 made_files=0 made_serials=0
-	local -A before
+	local -A before fresh
 
 	exec 3>&1
 	try "restart with $KILL_WORKERS workers" many_prepare
+	figures fresh
 	log_mark
 	try "some handshakes" undisturbed
 	figures before
+	# or what leaks at each handshake would be what there was before
+	for name in "descriptors of each worker" "descriptors of each keeper"; do
+		before[$name]=${fresh[$name]}
+	done
 	for name in "${!before[@]}"; do diag "$name: ${before[$name]}"; done
 	was=$(rss)
 	try "$1 handshakes, while processes are killed" with_kills "$1"
