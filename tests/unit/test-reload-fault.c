@@ -126,6 +126,30 @@ static void test_mended_in_steps(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(n_logged(w, "<3>"), ==, 1);
 }
 
+/*
+ * Somebody asks right after a key was written, so that its dates could not show another change: it
+ * is tried again, and is no news.
+ */
+static void test_asked_at_once(struct world *w, gconstpointer unused)
+{
+	sh(w, "printf 2 > c.key");
+	reload_ask(w->reload);
+	WAIT(w, n_logged(w, MISFIT) == 1);
+	settle(w);
+	sh(w, "touch conf");
+	settle(w);
+	g_assert_cmpuint(n_logged(w, KEPT), ==, 1);
+	g_assert_cmpuint(w->n_reports[RELOAD_REFUSED], ==, 1);
+	g_assert_true(is_in_force(w, "1"));
+	/* Whoever asks again is answered again. */
+	reload_ask(w->reload);
+	WAIT(w, n_logged(w, MISFIT) == 2);
+	sh(w, "printf 2 > c.pem");
+	WAIT(w, is_in_force(w, "2"));
+	settle(w);
+	g_assert_cmpuint(n_logged(w, "<3>"), ==, 2);
+}
+
 /* Another fault before each is due: somebody learns of it all the same. */
 static void test_changing_faults(struct world *w, gconstpointer unused)
 {
@@ -336,6 +360,7 @@ int main(int argc, char **argv)
 	ADD("other-fault", test_other_fault);
 	ADD("mended-in-steps", test_mended_in_steps);
 	ADD("changing-faults", test_changing_faults);
+	ADD("asked-at-once", test_asked_at_once);
 	ADD("passing-fault", test_passing_fault);
 	g_test_add("/reload/passing-fault-at-once", struct world, "", set_up, test_passing_fault,
 		   tear_down);

@@ -180,13 +180,13 @@ static bool same_content(int a, int b)
 
 static bool same_state(const struct item *a, const struct item *b)
 {
-	return !a->young && !b->young && a->st.st_dev == b->st.st_dev &&
+	return a->st.st_dev == b->st.st_dev &&
 	       a->st.st_ino == b->st.st_ino && a->st.st_size == b->st.st_size &&
 	       nsec(&a->st.st_mtim) == nsec(&b->st.st_mtim) &&
 	       nsec(&a->st.st_ctim) == nsec(&b->st.st_ctim);
 }
 
-static bool same_item(const struct item *a, const struct item *b)
+static bool same_item(const struct item *a, const struct item *b, bool for_certain)
 {
 	if (a->file.role != b->file.role || a->file.use != b->file.use ||
 	    a->file.identity != b->file.identity || strcmp(a->file.label, b->file.label) != 0 ||
@@ -194,18 +194,30 @@ static bool same_item(const struct item *a, const struct item *b)
 		return false;
 	if (a->fd < 0)
 		return true;
-	return a->file.use == WIRE_FILE_PRIVATE_KEY ? same_state(a, b) : same_content(a->fd, b->fd);
+	if (a->file.use != WIRE_FILE_PRIVATE_KEY)
+		return same_content(a->fd, b->fd);
+	return same_state(a, b) && !(for_certain && (a->young || b->young));
 }
 
-bool material_same(const struct material *a, const struct material *b)
+static bool same_items(const struct material *a, const struct material *b, bool for_certain)
 {
 	if (a->n_items != b->n_items)
 		return false;
 	for (size_t i = 0; i < a->n_items; i++) {
-		if (!same_item(&a->items[i], &b->items[i]))
+		if (!same_item(&a->items[i], &b->items[i], for_certain))
 			return false;
 	}
 	return true;
+}
+
+bool material_same(const struct material *a, const struct material *b)
+{
+	return same_items(a, b, true);
+}
+
+bool material_may_be_same(const struct material *a, const struct material *b)
+{
+	return same_items(a, b, false);
 }
 
 static bool wants(enum material_receiver receiver, enum wire_file_use use)

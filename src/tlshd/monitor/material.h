@@ -34,6 +34,8 @@ void material_free(struct material *material);
  * dates could not show another change is never the same.
  */
 bool material_same(const struct material *a, const struct material *b);
+/* Is there nothing that tells them apart? So are two whose keys' dates could not show a change. */
+bool material_may_be_same(const struct material *a, const struct material *b);
 
 enum material_receiver {
 	MATERIAL_WORKER,	/* everything but private keys */

@@ -2,8 +2,9 @@
 /*
  * look() compares what the files hold with what is in force and with what was
  * found bad last, and ends in one of: all is well, still the same fault, another
- * fault, a trial. Nothing is tried twice, so a fault costs one trial, and files
- * that are written again as they were cost none.
+ * fault, a trial. Nothing is tried twice (but keys that were opened right after
+ * a change), so a fault costs one trial, and files that are written again as
+ * they were cost none.
  *
  * What a fault is about may be half of a change, so it is looked at again when
  * its time is over, and said then.
@@ -52,6 +53,7 @@ struct reload {
 	struct set in_force, coming, bad;
 	bool trying;		/* coming is on trial */
 	bool coming_asked;	/* by somebody */
+	bool coming_tried;	/* it may be what was found bad last */
 	bool asked, again;	/* a look is due: by somebody, or at all */
 	bool waits;		/* it is, when there is room */
 
@@ -95,6 +97,12 @@ static bool set_same(const struct set *a, const struct set *b)
 {
 	return a->config && b->config && config_same(a->config, b->config) &&
 	       material_same(a->material, b->material);
+}
+
+static bool set_may_be_same(const struct set *a, const struct set *b)
+{
+	return a->config && b->config && config_same(a->config, b->config) &&
+	       material_may_be_same(a->material, b->material);
 }
 
 /* --- reading --- */
@@ -306,6 +314,7 @@ static void try_set(struct reload *r, struct set *set, bool asked, const GArray 
 		set_fault(r, asked, true, false, reason);
 		return;
 	}
+	r->coming_tried = set_may_be_same(set, &r->bad);
 	set_move(&r->coming, set);
 	r->coming_asked = asked;
 	r->trying = true;
@@ -393,11 +402,13 @@ void reload_tried(struct reload *r, int error, const char *reason)
 
 	r->trying = false;
 	if (error < 0) {
+		bool news = error == -EINVAL && !r->coming_tried;
+
 		set_clear(&r->bad);
 		if (error == -EINVAL)
 			set_move(&r->bad, &r->coming);
 		set_clear(&r->coming);
-		set_fault(r, asked, error != -EINVAL, error == -EINVAL, reason);
+		set_fault(r, asked, error != -EINVAL, news, reason);
 	} else {
 		bool first = !r->in_force.config;
 		struct set former = r->in_force;
