@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Its variables are set and used by the script that sources it.
+# shellcheck disable=SC2034
+#
+# For tests/vm/reload-guest: the configuration's files, and the ways to replace them.  To be sourced
+# after guest-lib.sh.
+#
+# The files lie as they do on servers: the server's certificate and key behind certbot's symbolic
+# links, the client's are replaced by rename, the trust store is written in place, the revocation
+# lists are replaced by rename.
+
+SITE=$WORK/site
+WORKERS=2
+
+# What is in place, or was before the fault.
+server=server client=client crl=crl trust=1 number=0
+declare -A OTHER=([server]=server2 [server2]=server [client]=client2 [client2]=client [crl]=crl-empty
+	[crl-empty]=crl)
+
+# put FILE AS [MODE]: as a new file that takes the other's place
+put() { cp "$PKI/$1" "$SITE/.new" && chmod "${3:-600}" "$SITE/.new" && mv -T "$SITE/.new" "$2"; }
+
+# put_client SUFFIX...: certificate and key, in this order
+put_client() {
+	local what
+
+	for what; do cp "$PKI/$client.$what" "$SITE/.$what" && chmod 600 "$SITE/.$what"; done
+	[[ ! -d $SITE/client.pem ]] || rmdir "$SITE/client.pem"
+	for what; do
+		mv -T "$SITE/.$what" "$SITE/client.$what"
+		[[ $what != "$1" ]] || ((RANDOM % 3)) || pause 0.8          # seen, and not to be said
+	done
+}
+
+# link_server NAME...: certificate and key, behind new links, in this order
+link_server() {
+	local what
+
+	number=$((number + 1))
+	for what; do
+		cp "$PKI/$what" "$SITE/archive/host/$number.${what##*.}"
+		chmod 600 "$SITE/archive/host/$number.${what##*.}"
+	done
+	# close together: while only one of them is there they do not fit
+	for what; do
+		ln -sfn "../../archive/host/$number.${what##*.}" "$SITE/live/host/${what##*.}"
+	done
+	rm -f "$SITE/archive/host/$((number - 3))".*
+}
+
+site_make() {
+	mkdir -p "$SITE"/{live,archive}/host
+	link_server server.pem server.key
+	put client.pem "$SITE/client.pem" && put client.key "$SITE/client.key" &&
+		put crl.pem "$SITE/crl.pem" && put ca.pem "$SITE/trust.pem" || return
+	cat >"$TLSHD_CONF" <<-END
+		[debug]
+		loglevel = 0
+		[daemon]
+		workers = $WORKERS
+		[authenticate.client]
+		x509.truststore = $SITE/trust.pem
+		x509.certificate = $SITE/client.pem
+		x509.private_key = $SITE/client.key
+		[authenticate.server]
+		x509.truststore = $SITE/trust.pem
+		x509.crl = $SITE/crl.pem
+		x509.certificate = $SITE/live/host/pem
+		x509.private_key = $SITE/live/host/key
+	END
+}
+
+# ---- good replacements --------------------------------------------------------------------------
+
+good_server() {
+	server=${OTHER[$server]}
+	if ((RANDOM % 2)); then link_server "$server.pem" "$server.key"
+	else link_server "$server.key" "$server.pem"; fi
+}
+
+good_client() {
+	client=${OTHER[$client]}
+	if ((RANDOM % 2)); then put_client pem key; else put_client key pem; fi
+}
+
+# Half of it is there for a moment.
+good_trust() {
+	trust=$((3 - trust))
+	cat "$PKI/ca.pem" >"$WORK/trust"
+	((trust == 1)) || cat "$PKI/other-ca.pem" >>"$WORK/trust"
+	head -c 300 "$WORK/trust" >"$SITE/trust.pem"
+	((RANDOM % 3)) || pause 0.8
+	cat "$WORK/trust" >"$SITE/trust.pem"
+}
+
+good_crl() { crl=${OTHER[$crl]}; put "$crl.pem" "$SITE/crl.pem"; }
+
+# ---- bad ones: each sets file and why -----------------------------------------------------------
+
+bad_server_mismatch() {
+	link_server "${OTHER[$server]}.pem"
+	file=live/host/key why='does not belong to the first certificate in '
+}
+bad_server_expired() {
+	link_server server-expired.key server-expired.pem
+	file=live/host/pem why=' expired on .*; the one in use has not'
+}
+bad_server_dangling() {
+	ln -sfn ../../archive/host/none "$SITE/live/host/pem"
+	file=live/host/pem why='cannot be opened: No such file'
+}
+bad_client_mode() {
+	put "${OTHER[$client]}.key" "$SITE/client.key" 644
+	file=client.key why='has mode 0644'
+}
+bad_client_half() {
+	head -c $((200 + RANDOM % 200)) "$PKI/$client.pem" >"$SITE/client.pem"
+	file=client.pem why='(cannot be read|holds no certificate)'
+}
+bad_client_directory() {
+	rm "$SITE/client.pem" && mkdir "$SITE/client.pem"
+	file=client.pem why='is a directory'
+}
+bad_trust_empty() {
+	: >"$SITE/trust.pem"
+	file=trust.pem why='is empty'
+}
+bad_trust_half() {
+	head -c $((200 + RANDOM % 200)) "$PKI/ca.pem" >"$SITE/trust.pem"
+	file=trust.pem why='(cannot be read|holds no certificate)'
+}
+bad_crl_stale() {
+	put crl-stale.pem "$SITE/crl.pem"
+	file=crl.pem why='is out of date since .*; the one in use is not'
+}
+bad_crl_foreign() {
+	put ca.pem "$SITE/crl.pem"
+	file=crl.pem why='holds no list'
+}
+bad_crl_fifo() {
+	rm "$SITE/crl.pem" && mkfifo -m 600 "$SITE/crl.pem"
+	file=crl.pem why='not a regular file'
+}
+
+GOOD=(server client trust crl)
+BAD=(server_mismatch server_expired server_dangling client_mode client_half client_directory
+	trust_empty trust_half crl_stale crl_foreign crl_fifo)
+declare -A done_count=()
+bag=()                                  # bad ones that are still to come before any comes again
+
+# next_bad: sets what
+next_bad() {
+	local i
+
+	((${#bag[@]})) || bag=("${BAD[@]}")
+	i=$((RANDOM % ${#bag[@]}))
+	what=${bag[i]}
+	bag=("${bag[@]:0:i}" "${bag[@]:i + 1}")
+}
