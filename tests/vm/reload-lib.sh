@@ -12,6 +12,7 @@
 
 SITE=$WORK/site
 WORKERS=2
+PROBE_RING=tlshd-probe
 
 # What is in place, or was before the fault.
 server=server client=client crl=crl trust=1 number=0
@@ -59,6 +60,8 @@ site_make() {
 		loglevel = 0
 		[daemon]
 		workers = $WORKERS
+		[authenticate]
+		keyrings = $PROBE_RING
 		[authenticate.client]
 		x509.truststore = $SITE/trust.pem
 		x509.certificate = $SITE/client.pem
@@ -157,4 +160,62 @@ next_bad() {
 	i=$((RANDOM % ${#bag[@]}))
 	what=${bag[i]}
 	bag=("${bag[@]:0:i}" "${bag[@]:i + 1}")
+}
+
+# ---- peers for whom a list or trust store decides -------------------------------------------------
+
+PROBE=127.0.0.9                         # both their ends have it
+declare -A PROBE_NAME=([trust]=other-client [crl]=client-revoked) probe_serials=()
+probe_line='' probed=''
+
+# probe_keys: their certificates and keys, in a keyring where the daemon looks for them
+probe_keys() {
+	local ring name cert
+
+	keyctl new_session >/dev/null && keyctl link @u @s &&
+		ring=$(keyctl newring "$PROBE_RING" @u) && keyctl setperm "$ring" 0x3f3f0000 || return
+	for name in "${PROBE_NAME[@]}"; do
+		cert=$(keyctl padd user "$name.pem" "$ring" <"$PKI/$name.pem") &&
+			probe_serials[$name]="$cert $(keyctl padd user "$name.key" "$ring" <"$PKI/$name.key")" ||
+			return
+	done
+}
+
+# probe_wanted KIND: sets wanted, what the set in force says of its peer
+probe_wanted() {
+	wanted=ok
+	case $1:$trust:$crl in
+	trust:1:*) wanted='cert-unknown-issuer' ;;
+	crl:*:crl) wanted='cert-revoked' ;;
+	esac
+}
+
+# probe KIND: sets probed, the server's verdict on its peer
+probe() {
+	local name=${PROBE_NAME[$1]}
+
+	probe_line=''
+	# shellcheck disable=SC2086  # two words
+	steady-handshakes --probe $PROBE ${probe_serials[$name]} >"$WORK/probe" 2>&1 </dev/null ||
+		complain "probe: $(<"$WORK/probe")"
+	wait_for 20 probe_is_said || complain "the log has no line of a probe: $(<"$WORK/probe")"
+	probed=$probe_line
+	case $probe_line in
+	*', ok: '*"client certificate \"CN=$name"[,\"]*) probed=ok ;;
+	*', failed: '*'(cert-'*)
+		probed=${probe_line##*\(}
+		probed=${probed%%)*}
+		;;
+	esac
+}
+
+probe_is_said() { drain_log; [[ -n $probe_line ]]; }
+
+# probe_agrees KIND
+probe_agrees() {
+	local wanted
+
+	probe "$1"
+	probe_wanted "$1"
+	[[ $probed == "$wanted" ]]
 }
