@@ -144,11 +144,12 @@ log_handshakes() {
 
 # tlshd_start: with the configuration written before; its log follows what TLSHD_LOG has.  With
 # tlshd_session=NAME it has a session keyring of its own, as in its unit: root's is not in there.
-# shellcheck disable=SC2086  # no words or three
+# The words of tlshd_under come before its name.
+# shellcheck disable=SC2086  # any number of words
 tlshd_start() {
 	log_mark
-	nice -n -20 ${tlshd_session:+keyctl session $tlshd_session} tlshd -s -c "$TLSHD_CONF" \
-		>>"$TLSHD_LOG" 2>&1 </dev/null &
+	nice -n -20 ${tlshd_session:+keyctl session $tlshd_session} ${tlshd_under:-} \
+		tlshd -s -c "$TLSHD_CONF" >>"$TLSHD_LOG" 2>&1 </dev/null &
 	tlshd_pid=$!
 	wait_for 60 tlshd_is_ready && kill -0 "$tlshd_pid" 2>/dev/null && return
 	echo "tlshd did not become ready:"

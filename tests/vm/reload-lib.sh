@@ -19,10 +19,15 @@ server=server client=client crl=crl trust=1 number=0
 declare -A OTHER=([server]=server2 [server2]=server [client]=client2 [client2]=client [crl]=crl-empty
 	[crl-empty]=crl)
 
-# put FILE AS [MODE]: as a new file that takes the other's place
-put() { cp "$PKI/$1" "$SITE/.new" && chmod "${3:-600}" "$SITE/.new" && mv -T "$SITE/.new" "$2"; }
+# put FILE AS [MODE [OWNER]]: as a new file that takes the other's place
+put() {
+	cp "$PKI/$1" "$SITE/.new" && chmod "${3:-600}" "$SITE/.new" || return
+	[[ -z ${4-} ]] || chown "$4" "$SITE/.new" || return
+	mv -T "$SITE/.new" "$2"
+}
 
-# put_client SUFFIX...: certificate and key, in this order
+# put_client SUFFIX...: certificate and key, in this order, a third of them with a pause in between,
+# but with hurry=yes
 put_client() {
 	local what
 
@@ -30,7 +35,8 @@ put_client() {
 	[[ ! -d $SITE/client.pem ]] || rmdir "$SITE/client.pem"
 	for what; do
 		mv -T "$SITE/.$what" "$SITE/client.$what"
-		[[ $what != "$1" ]] || ((RANDOM % 3)) || pause 0.8          # seen, and not to be said
+		# seen, and not to be said
+		[[ $what != "$1" || -n ${hurry-} ]] || ((RANDOM % 3)) || pause 0.8
 	done
 }
 
@@ -92,6 +98,8 @@ good_trust() {
 	trust=$((3 - trust))
 	cat "$PKI/ca.pem" >"$WORK/trust"
 	((trust == 1)) || cat "$PKI/other-ca.pem" >>"$WORK/trust"
+	# not through it
+	[[ ! -L $SITE/trust.pem ]] || rm "$SITE/trust.pem"
 	head -c 300 "$WORK/trust" >"$SITE/trust.pem"
 	((RANDOM % 3)) || pause 0.8
 	cat "$WORK/trust" >"$SITE/trust.pem"
@@ -100,6 +108,8 @@ good_trust() {
 good_crl() { crl=${OTHER[$crl]}; put "$crl.pem" "$SITE/crl.pem"; }
 
 # ---- bad ones: each sets file and why -----------------------------------------------------------
+#
+# The daemon may read what root owns, and no more: as in its unit.
 
 bad_server_mismatch() {
 	link_server "${OTHER[$server]}.pem"
@@ -113,13 +123,38 @@ bad_server_dangling() {
 	ln -sfn ../../archive/host/none "$SITE/live/host/pem"
 	file=live/host/pem why='cannot be opened: No such file'
 }
+bad_server_long_name() {
+	local name
+
+	printf -v name 'n%.0s' {1..300}
+	ln -sfn "../../archive/host/$name" "$SITE/live/host/key"
+	file=live/host/key why='cannot be opened: File name too long'
+}
 bad_client_mode() {
 	put "${OTHER[$client]}.key" "$SITE/client.key" 644
 	file=client.key why='has mode 0644'
 }
+bad_client_owner() {
+	put "$client.key" "$SITE/client.key" 600 nobody
+	file=client.key why='cannot be opened: Permission denied'
+}
+bad_client_mismatch() {
+	put "${OTHER[$client]}.pem" "$SITE/client.pem"
+	file=client.key why='does not belong to the first certificate in '
+}
+bad_client_expired() {
+	local client=client-expired hurry=yes
+
+	put_client key pem
+	file=client.pem why=' expired on .*; the one in use has not'
+}
 bad_client_half() {
 	head -c $((200 + RANDOM % 200)) "$PKI/$client.pem" >"$SITE/client.pem"
 	file=client.pem why='(cannot be read|holds no certificate)'
+}
+bad_client_half_key() {
+	head -c $((60 + RANDOM % 120)) "$PKI/$client.key" >"$SITE/client.key"
+	file=client.key why='(is not a private key that can be read|holds no private key)'
 }
 bad_client_directory() {
 	rm "$SITE/client.pem" && mkdir "$SITE/client.pem"
@@ -129,9 +164,21 @@ bad_trust_empty() {
 	: >"$SITE/trust.pem"
 	file=trust.pem why='is empty'
 }
+# What there is of it may be a whole certificate and a part of the next one.
 bad_trust_half() {
-	head -c $((200 + RANDOM % 200)) "$PKI/ca.pem" >"$SITE/trust.pem"
+	{
+		((RANDOM % 2)) || cat "$PKI/ca.pem"
+		head -c $((200 + RANDOM % 200)) "$PKI/other-ca.pem"
+	} >"$SITE/trust.pem"
 	file=trust.pem why='(cannot be read|holds no certificate)'
+}
+bad_trust_garbage() {
+	head -c 1000 /dev/urandom >"$SITE/.new" && mv -T "$SITE/.new" "$SITE/trust.pem"
+	file=trust.pem why='(cannot be read|holds no certificate)'
+}
+bad_trust_loop() {
+	ln -sfn loop "$SITE/loop" && ln -sfn loop/trust.pem "$SITE/trust.pem"
+	file=trust.pem why='cannot be opened: Too many levels of symbolic links'
 }
 bad_crl_stale() {
 	put crl-stale.pem "$SITE/crl.pem"
@@ -141,14 +188,32 @@ bad_crl_foreign() {
 	put ca.pem "$SITE/crl.pem"
 	file=crl.pem why='holds no list'
 }
+# Without a part of its last line it would be whole still: the shorter one has 308 bytes.
+bad_crl_half() {
+	head -c $((100 + RANDOM % 150)) "$PKI/${OTHER[$crl]}.pem" >"$SITE/crl.pem"
+	file=crl.pem why='(cannot be read|holds no list|[Dd]ecoding error|[Pp]ars)'
+}
+bad_crl_unreadable() {
+	put "${OTHER[$crl]}.pem" "$SITE/crl.pem" 0
+	file=crl.pem why='cannot be opened: Permission denied'
+}
+# A regular file that can be opened and not be read.
+bad_crl_error() {
+	ln -sfn /proc/self/mem "$SITE/crl.pem"
+	file=crl.pem why='Input/output error'
+}
 bad_crl_fifo() {
 	rm "$SITE/crl.pem" && mkfifo -m 600 "$SITE/crl.pem"
 	file=crl.pem why='not a regular file'
 }
 
 GOOD=(server client trust crl)
-BAD=(server_mismatch server_expired server_dangling client_mode client_half client_directory
-	trust_empty trust_half crl_stale crl_foreign crl_fifo)
+BAD=(server_mismatch server_expired server_dangling server_long_name client_mode client_owner
+	client_mismatch client_expired client_half client_half_key client_directory trust_empty
+	trust_half trust_garbage trust_loop crl_stale crl_foreign crl_half crl_unreadable crl_error
+	crl_fifo)
+# A signal is an order: these are taken then.
+WORSE=' server_expired client_expired crl_stale '
 declare -A done_count=()
 bag=()                                  # bad ones that are still to come before any comes again
 
