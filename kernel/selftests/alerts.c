@@ -296,7 +296,8 @@ static size_t fill(int fd)
 	size_t total = 0, i;
 	ssize_t len;
 
-	for (tries = 0; tries < 5; pause_ms(50), tries++) {
+	/* A probe of a window without room finds some, a second later. */
+	for (tries = 0; tries < 40; pause_ms(50), tries++) {
 		for (;;) {
 			for (i = 0; i < sizeof(chunk); i++)
 				chunk[i] = wanted_byte(total + i);
