@@ -60,6 +60,17 @@ static void let_go(struct tracer *tracer)
 	g_assert_cmpint(waitpid(tracer->pid, NULL, 0), ==, tracer->pid);
 }
 
+/* Of two workers one has it, and has said so. */
+static struct task *held(void)
+{
+	struct task *task;
+
+	start(2);
+	task = give_for_sure("hold");
+	WAIT(task->pid);
+	return task;
+}
+
 /* Both have a successor, and the dead one is still to be reaped. */
 static bool replaced(void)
 {
@@ -98,9 +109,7 @@ static void test_death(struct world *w, gconstpointer data)
 	struct task *task;
 	gint64 before;
 
-	start(2);
-	task = give_for_sure("hold");
-	WAIT(task->pid);
+	task = held();
 	pids[CHILD_WORKER] = task->pid;
 	pids[CHILD_KEEPER] = keeper_of(task->pid);
 	if (trace(&tracer, pids[c->traced])) {
@@ -124,9 +133,7 @@ static void test_drained(struct world *w, gconstpointer unused)
 	struct tracer tracer;
 	struct task *task;
 
-	start(2);
-	task = give_for_sure("hold");
-	WAIT(task->pid);
+	task = held();
 	if (trace(&tracer, task->pid)) {
 		start(2);
 		WAIT(done(task));
@@ -150,9 +157,7 @@ static void test_stop(struct world *w, gconstpointer unused)
 	struct task *task;
 	gint64 before;
 
-	start(2);
-	task = give_for_sure("hold");
-	WAIT(task->pid);
+	task = held();
 	if (trace(&tracer, task->pid)) {
 		forget(task);
 		before = g_get_monotonic_time();

@@ -25,7 +25,7 @@ host_options() {
 	rest=("$@")
 	for program in src/tlshd tests/consumer/hsnc; do
 		[[ -x $build/$program ]] ||
-			die "there is no $build/$program: meson compile -C $build"
+			die "there is no $build/$program: meson setup $build -Dtests=true && meson compile -C $build"
 	done
 }
 
