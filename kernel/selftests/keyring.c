@@ -3,7 +3,9 @@
  * Requests that name a keyring: ACCEPT links it into the process keyring of
  * the agent, or ends the request.
  */
+#include <fcntl.h>
 #include <linux/keyctl.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -76,6 +78,52 @@ static void linked(void)
 	       (unsigned long)KEY_SPEC_THREAD_KEYRING, 0);
 }
 
+/* Of root, who is the owner of the agent's process keyring. */
+static bool set_quota(const char *bytes, char *before, size_t size)
+{
+	int fd = open("/proc/sys/kernel/keys/root_maxbytes", O_RDWR | O_CLOEXEC);
+	ssize_t len = -1, written = -1;
+
+	if (fd >= 0 && before)
+		len = pread(fd, before, size - 1, 0);
+	if (len > 0)
+		before[len] = 0;
+	if (fd >= 0 && (!before || len > 0))
+		written = pwrite(fd, bytes, strlen(bytes), 0);
+	if (fd >= 0)
+		close(fd);
+	return written > 0;
+}
+
+static void no_quota(void)
+{
+	int32_t keyring = make_keyring("upcall-quota");
+	struct accepted acc;
+	struct call call;
+	char before[32];
+	int ret;
+
+	begin(&call, keyring);
+	pause_ms(100);
+	if (!set_quota("1", before, sizeof(before)))
+		bail_out("the quota of keys cannot be set");
+	ret = accept_wait(&nl, &acc, 3000);
+	set_quota(before, NULL, 0);
+	is(ret, -EDQUOT, "ACCEPT: no quota for the link");
+	is(acc.fd, -1, "no quota: the agent is given no descriptor");
+	if (!ours) {
+		is(call_end(&call), -EIO, "no quota: the request ends");
+		call_close(&call);
+		return;
+	}
+	ok(!call_over(&call, 200), "no quota: the request stays queued");
+	is(accept_wait(&nl, &acc, 3000), 0, "no quota: later it is accepted");
+	ok(is_linked(keyring), "no quota: with its link");
+	is(call_finish(&call, &nl, &acc), 0, "no quota: later it is served");
+	keyctl(KEYCTL_UNLINK, (unsigned long)keyring,
+	       (unsigned long)KEY_SPEC_PROCESS_KEYRING, 0);
+}
+
 void test_keyring(void)
 {
 	int32_t keyring;
@@ -88,6 +136,7 @@ void test_keyring(void)
 		return;
 	}
 	linked();
+	no_quota();
 	refused(0x7ffffff1, -ENOKEY, "a keyring that does not exist");
 
 	keyring = make_keyring("upcall-denied");

@@ -39,6 +39,7 @@ static const struct section {
 	{ "death",	test_death,	"agents that end before the handshake does" },
 	{ "netns",	test_netns,	"network namespaces" },
 	{ "ready",	test_ready,	"messages that are lost" },
+	{ "memory",	test_memory,	"allocations that fail" },
 	{ "load",	test_load,	"many handshakes by several agents" },
 	{ "storm",	test_storm,	"cancels, ends and deaths against each other" },
 	{ "races",	test_races,	"cancels in softirq context against all that agents do" },

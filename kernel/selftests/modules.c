@@ -4,16 +4,18 @@
  * the upcall is a module.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "upcall.h"
 
-#define ROUNDS		15
+#define ROUNDS		40
 #define CONSUMERS	3
 
 static _Atomic bool over, away;
-static _Atomic unsigned int served, misses;
+static _Atomic unsigned int served, cancelled, misses, deaths, namespaces;
 
 static int unload(const char *name)
 {
@@ -70,17 +72,54 @@ static void *agent_thread(void *arg)
 	return NULL;
 }
 
+/* Agents that end with a request, whose death the kernel hears of later. */
+static int accept_and_end(void *arg)
+{
+	struct accepted acc;
+	struct nl nl;
+
+	if (nl_open(&nl) || nl_listen(&nl))
+		return -ENOENT;
+	return accept_wait(&nl, &acc, 50);
+}
+
+static void *mortal_thread(void *arg)
+{
+	while (!over)
+		deaths += in_child(accept_and_end, NULL) == 0;
+	return NULL;
+}
+
+/* Namespaces, which the kernel takes down some time after their last process. */
+static int come_and_go(void *arg)
+{
+	struct nl nl;
+
+	if (unshare(CLONE_NEWNET))
+		return -errno;
+	return nl_open(&nl) ?: nl_listen(&nl);
+}
+
+static void *namespace_thread(void *arg)
+{
+	while (!over)
+		namespaces += in_child(come_and_go, NULL) == 0;
+	return NULL;
+}
+
+/* Some of them lose patience. */
 static void *consumer_thread(void *arg)
 {
 	struct call call;
 
 	while (!away) {
 		call_open(&call);
-		call.hs.wait_ms = 1000;
+		call.hs.wait_ms = random_below(3) ? 1000 : 1 + random_below(20);
 		call.hs.retry_ms = 1000;
 		call_run(&call);
 		if (!call_end(&call))
 			served++;
+		cancelled += !!(call.hs.flags & HS_CONSUMER_CANCELLED);
 		call_close(&call);
 	}
 	return NULL;
@@ -140,20 +179,26 @@ static int open_again(void)
 
 static void again_and_again(void)
 {
-	pthread_t agents[2];
-	int i, ret = 0;
+	void *(*const others[])(void *) = { agent_thread, agent_thread, mortal_thread,
+					    namespace_thread };
+	pthread_t threads[ARRAY_SIZE(others)];
+	unsigned int i;
+	int ret = 0;
 
 	over = false;
 	consumer_close();
-	for (i = 0; i < 2; i++)
-		pthread_create(&agents[i], NULL, agent_thread, NULL);
+	for (i = 0; i < ARRAY_SIZE(others); i++)
+		pthread_create(&threads[i], NULL, others[i], NULL);
 	for (i = 0; i < ROUNDS && !ret; i++)
 		ret = round_of();
 	over = true;
 	is(ret, 0, "unloaded and loaded %d times", ROUNDS);
-	for (i = 0; i < 2; i++)
-		pthread_join(agents[i], NULL);
+	for (i = 0; i < ARRAY_SIZE(others); i++)
+		pthread_join(threads[i], NULL);
 	ok(served >= ROUNDS, "%u handshakes went on in between", served);
+	ok(cancelled > 0, "%u were cancelled", cancelled);
+	ok(deaths > 0, "%u agents ended with one", deaths);
+	ok(namespaces > 0, "%u network namespaces came and went", namespaces);
 	note("agents found no family %u times", misses);
 	is(open_again(), 0, "the consumer is there again");
 }

@@ -214,6 +214,7 @@ void test_alerts(void);
 void test_death(void);
 void test_netns(void);
 void test_ready(void);
+void test_memory(void);
 void test_load(void);
 void test_storm(void);
 void test_races(void);
