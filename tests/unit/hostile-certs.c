@@ -70,7 +70,7 @@ static struct pki_cert *nul_in_name(const struct hostile_pki *pki, struct pki_ce
 
 	(void)ret_mid;
 	name[strlen(pki->name)] = '\0';
-	return leaf_with(pki, pki->ca, der_names(TAG_DNS, name, strlen(pki->name) + 14, 1), NULL,
+	return leaf_with(pki, pki->ca, der_names(TAG_DNS, name, strlen(pki->name) + 13, 1), NULL,
 			 NULL);
 }
 
@@ -80,23 +80,26 @@ static struct pki_cert *many_names(const struct hostile_pki *pki, struct pki_cer
 	return leaf_with(pki, pki->ca, own_name(pki, 501), NULL, NULL);
 }
 
-static struct pki_cert *million_names(const struct hostile_pki *pki, struct pki_cert **ret_mid)
+/*
+ * Whose only extension has the identifier @oid, all of its DER, and @value (freed). The library is
+ * not asked what it thinks of it: with a million names that takes it minutes.
+ */
+static struct pki_cert *leaf_of_one(const struct hostile_pki *pki, const void *oid, guint oid_len,
+				    GByteArray *value)
 {
 	struct pki_cert *leaf = leaf_with(pki, pki->ca, NULL, NULL, NULL);
-	GByteArray *one = g_byte_array_new(), *der = der_names(TAG_DNS, "aa", 2, 1000000), *tbs;
+	GByteArray *one = g_byte_array_new(), *der, *tbs;
 	gnutls_datum_t text;
 	const uint8_t *field;
 	size_t size;
 	uint8_t *old = pki_der(leaf, &size);
 
-	(void)ret_mid;
-	der_put(one, DER_OID, "\x55\x1d\x11", 3);
-	der_append(one, der_wrap(DER_OCTET_STRING, der));
+	g_byte_array_append(one, oid, oid_len);
+	der_append(one, der_wrap(DER_OCTET_STRING, value));
 	for (field = der_tbs_field(old, 0); *field != TAG_EXTENSIONS; )
 		field = der_next(field);
 	tbs = der_wrap(TAG_EXTENSIONS, der_wrap(DER_SEQUENCE, der_wrap(DER_SEQUENCE, one)));
 	der = der_sign(der_tbs_replace(old, field, tbs), der_next(der_content(old)), pki->ca->key);
-	/* The library is not asked what it thinks of it: that takes it minutes. */
 	g_assert_cmpint(gnutls_pem_base64_encode2("CERTIFICATE", &(gnutls_datum_t){
 						  der->data, der->len }, &text), ==, 0);
 	g_free(leaf->pem);
@@ -105,6 +108,25 @@ static struct pki_cert *million_names(const struct hostile_pki *pki, struct pki_
 	g_byte_array_unref(der);
 	g_free(old);
 	return leaf;
+}
+
+static struct pki_cert *million_names(const struct hostile_pki *pki, struct pki_cert **ret_mid)
+{
+	(void)ret_mid;
+	return leaf_of_one(pki, "\6\3\x55\x1d\x11", 5, der_names(TAG_DNS, "aa", 2, 1000000));
+}
+
+/* BER, which the library takes. */
+static struct pki_cert *longer_oid(const struct hostile_pki *pki, struct pki_cert **ret_mid)
+{
+	(void)ret_mid;
+	return leaf_of_one(pki, "\6\x81\3\x55\x1d\x11", 6, own_name(pki, 1));
+}
+
+static struct pki_cert *longest_oid(const struct hostile_pki *pki, struct pki_cert **ret_mid)
+{
+	(void)ret_mid;
+	return leaf_of_one(pki, "\6\x83\0\0\3\x55\x1d\x23", 8, own_name(pki, 1));
 }
 
 static struct pki_cert *critical(const struct hostile_pki *pki, struct pki_cert **ret_mid)
@@ -117,7 +139,7 @@ static struct pki_cert *critical(const struct hostile_pki *pki, struct pki_cert 
 static struct pki_cert *excluded(const struct hostile_pki *pki, struct pki_cert **ret_mid)
 {
 	struct pki_cert *mid = pki_issue(&(struct pki_spec){ .cn = "mid", .ca = true }, pki->ca);
-	GByteArray *tree = der_constraints(1, pki->name, 900);
+	GByteArray *tree = der_constraints(1, pki->name, 700);
 
 	forge_add(mid, pki->ca, OID_NAME_CONSTRAINTS, tree, true);
 	g_byte_array_unref(tree);
@@ -126,11 +148,16 @@ static struct pki_cert *excluded(const struct hostile_pki *pki, struct pki_cert 
 }
 
 const struct bad_cert bad_certs[] = {
-	{ "a NUL in the name", nul_in_name, HS_CLIENT, HS_CERT_NAME, "" },
+	{ "a NUL in the name", nul_in_name, HS_CLIENT, HS_CERT_NAME, "\\x00" },
 	{ "501 names", many_names, HS_SERVER, HS_CERT_INVALID, "more than 500 names" },
+	{ "names behind a longer OID", longer_oid, HS_SERVER, HS_CERT_INVALID,
+	  "more than 500 names" },
+	{ "an authority behind the longest OID", longest_oid, HS_SERVER, HS_CERT_INVALID,
+	  "more than 500 names" },
 	{ "a million names", million_names, HS_SERVER, HS_PROTOCOL, "more than 262144 bytes" },
 	{ "an unknown critical extension", critical, HS_SERVER, HS_CERT_INVALID,
 	  "critical extension" },
-	{ "900 name constraints, 500 names", excluded, HS_SERVER, HS_CERT_INVALID, "" },
+	{ "700 name constraints, 500 names", excluded, HS_SERVER, HS_CERT_INVALID,
+	  "was not allowed to issue it" },
 };
 const size_t n_bad_certs = G_N_ELEMENTS(bad_certs);

@@ -161,6 +161,20 @@ static void test_constraints(void)
 	}
 }
 
+/* Those that real peers send to real kernels. */
+static void test_bad(void)
+{
+	const struct hostile_pki pki = { .name = NAME, .ca = ca };
+
+	for (size_t i = 0; i < n_bad_certs; i++) {
+		struct pki_cert *mid = NULL, *leaf = bad_certs[i].make(&pki, &mid);
+
+		present(bad_certs[i].name, leaf, mid, bad_certs[i].outcome, bad_certs[i].reason);
+		pki_free(leaf);
+		pki_free(mid);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int r;
@@ -173,6 +187,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/hostile-certs/common-name", test_common_name);
 	g_test_add_func("/hostile-certs/critical", test_critical);
 	g_test_add_func("/hostile-certs/constraints", test_constraints);
+	g_test_add_func("/hostile-certs/bad", test_bad);
 	r = g_test_run();
 	pair_pki_free();
 	return r;

@@ -19,7 +19,9 @@
 #define DIRECTORY_NAME 0xa4
 #define BYTES_OF_A_NAME 4
 #define PLAIN_KEY_ID 64	/* bytes; without any name it has 22 to 34 */
-#define OID_LEN 5
+#define OBJECT_IDENTIFIER 0x06
+#define LONG_FORM 0x80	/* of a length */
+#define OID_LEN 4	/* without its tag */
 
 /* Takes tag and length from the front of @at. Returns the tag; -1: not DER of that size. */
 static int take_header(gnutls_datum_t *at, size_t *ret_len)
@@ -33,7 +35,7 @@ static int take_header(gnutls_datum_t *at, size_t *ret_len)
 	len = at->data[1];
 	at->data += 2;
 	at->size -= 2;
-	if (len & 0x80) {
+	if (len & LONG_FORM) {
 		n = len & 0x7f;
 		if (n == 0 || n > 3 || n > at->size)
 			return -1;
@@ -91,25 +93,33 @@ static unsigned int count_authority(gnutls_datum_t at)
 	return at.size <= PLAIN_KEY_ID ? 0 : at.size / BYTES_OF_A_NAME;
 }
 
-/* In each extension @oid; wherever its bytes are in @der, it might be one. */
+/*
+ * In each extension @oid; wherever its bytes are in @der, it might be one. The library takes its
+ * length in a longer form than DER has, too, of which the last byte is the same: nobody needs that.
+ */
 static unsigned int count_in(const gnutls_datum_t *der, const uint8_t oid[OID_LEN],
 			     unsigned int (*count_extension)(gnutls_datum_t at))
 {
 	const uint8_t *end = der->data + der->size, *at = der->data;
 	unsigned int count = 0;
+	uint8_t before;
 
 	while (count <= NAMES_MAX && (at = memmem(at, (size_t)(end - at), oid, OID_LEN))) {
+		before = at > der->data ? at[-1] : 0;
 		at += OID_LEN;
-		count += count_extension((gnutls_datum_t){ (void *)(uintptr_t)at,
-							   (unsigned int)(end - at) });
+		if (before == OBJECT_IDENTIFIER)
+			count += count_extension((gnutls_datum_t){ (void *)(uintptr_t)at,
+								   (unsigned int)(end - at) });
+		else if (!before || (before & LONG_FORM))
+			return NAMES_MAX + 1;
 	}
 	return count;
 }
 
 unsigned int count_names(const gnutls_datum_t *der)
 {
-	static const uint8_t alternative_names[OID_LEN] = { 0x06, 0x03, 0x55, 0x1d, 0x11 };
-	static const uint8_t authority_key[OID_LEN] = { 0x06, 0x03, 0x55, 0x1d, 0x23 };
+	static const uint8_t alternative_names[OID_LEN] = { 0x03, 0x55, 0x1d, 0x11 };
+	static const uint8_t authority_key[OID_LEN] = { 0x03, 0x55, 0x1d, 0x23 };
 
 	return count_in(der, alternative_names, count_alternative_names) +
 	       count_in(der, authority_key, count_authority);
