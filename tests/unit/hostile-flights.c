@@ -498,7 +498,7 @@ const struct attack hostile_attacks[] = {
 	{ "key-update", key_update, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
 	{ "hello-request", hello_request, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
 	{ "ticket", ticket, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
-	{ "compressed", compressed, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
+	{ "compressed", compressed, BOTH, true, HS_PROTOCOL, "its certificate is compressed", 10 },
 	{ "unknown-message", unknown_message, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
 	{ "early-finished", early_finished, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },
 	{ "data-too-soon", data_too_soon, BOTH, true, HS_PROTOCOL, "unexpected TLS packet", 10 },

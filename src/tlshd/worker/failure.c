@@ -15,7 +15,6 @@
 
 #include "common/text.h"
 
-#define COMPRESSED_CERTIFICATE 25	/* RFC 8879 4 */
 #define RECORDS_MAX 8	/* looked at behind a handshake for the alert that ended it */
 
 static const struct {
@@ -182,21 +181,17 @@ static void nothing_in_common(struct session *s, const char *what)
 	verdict_set(&s->verdict, HS_NO_COMMON, 0, "the %s %s", session_peer_word(s), what);
 }
 
-/*
- * The library's words for a message that is not the certificate that was due: of a
- * compressed one (RFC 8879), which we never offer, it says that the fault is its own.
- */
+/* The library's words for a message that is not the certificate that was due. */
 static bool is_out_of_turn(const struct session *s, int code)
 {
 	unsigned int in = gnutls_handshake_get_last_in(s->tls);
 	bool due = s->job.role == HS_SERVER ?
 		   gnutls_handshake_get_last_out(s->tls) == GNUTLS_HANDSHAKE_FINISHED :
 		   in == GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS ||
-		   in == GNUTLS_HANDSHAKE_CERTIFICATE_REQUEST || in == COMPRESSED_CERTIFICATE;
+		   in == GNUTLS_HANDSHAKE_CERTIFICATE_REQUEST;
 
 	return due && s->job.auth != HS_AUTH_PSK && !s->certificate_came &&
-	       (code == GNUTLS_E_CERTIFICATE_REQUIRED || code == GNUTLS_E_NO_CERTIFICATE_FOUND ||
-		code == GNUTLS_E_INTERNAL_ERROR);
+	       (code == GNUTLS_E_CERTIFICATE_REQUIRED || code == GNUTLS_E_NO_CERTIFICATE_FOUND);
 }
 
 /*

@@ -14,6 +14,7 @@
 #define HELLO_MAX (32u << 10)
 #define HELLO_RANDOM 2		/* where they are in a ServerHello, RFC 8446 4.1.3 */
 #define HELLO_SESSION_ID 34
+#define COMPRESSED_CERTIFICATE 25	/* RFC 8879 4 */
 #define EXT_SUPPORTED_VERSIONS 43
 #define EXT_COOKIE 44
 #define EXT_KEY_SHARE 51
@@ -151,6 +152,11 @@ void message_check(struct session *s, unsigned int type, bool incoming, const gn
 	}
 	check_size(s, type, msg->size);
 	check_record_end(s, type);
+	/* Never offered; before 3.8 the library takes it, up to 16 MiB of it, all the same. */
+	if (type == COMPRESSED_CERTIFICATE)
+		verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
+			    "the %s broke the protocol: its certificate is compressed, which was not "
+			    "offered", session_peer_word(s));
 	if (client && (type == GNUTLS_HANDSHAKE_SERVER_HELLO ||
 		       type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST))
 		check_server_hello(s, msg);
