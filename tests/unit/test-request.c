@@ -272,6 +272,22 @@ static void test_accept_errors(struct world *w, gconstpointer unused)
 	g_assert_true(a->accepted);
 }
 
+/* Some kernels keep that request, behind the others, and say so again each second. */
+static void test_accept_no_quota(struct world *w, gconstpointer unused)
+{
+	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509);
+
+	for (unsigned int i = 0; i < 3; i++)
+		g_queue_push_tail(w->nl.accept_errors, GINT_TO_POINTER(-EDQUOT));
+	accept_all();
+	g_assert_true(a->accepted);
+	g_assert_cmpuint(w->n_other_lines, ==, 1);
+	g_assert_nonnull(strstr(w->last_line, "root_maxbytes"));
+	g_queue_push_tail(w->nl.accept_errors, GINT_TO_POINTER(-EDQUOT));
+	accept_all();
+	g_assert_cmpuint(w->n_other_lines, ==, 1);
+}
+
 /* The kernel queues no more than 50: more faults than that in a row are not about requests. */
 static void test_accept_faults_only(struct world *w, gconstpointer unused)
 {
@@ -534,6 +550,7 @@ int main(int argc, char **argv)
 	ADD("pair-death", test_pair_death);
 	ADD("accept-errors", test_accept_errors);
 	ADD("accept-errors/only", test_accept_faults_only);
+	ADD("accept-errors/no-quota", test_accept_no_quota);
 	ADD("no-memory", test_no_memory);
 	ADD("no-descriptor", test_no_descriptor);
 	ADD("each-allocation", test_each_allocation);

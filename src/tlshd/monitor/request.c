@@ -220,6 +220,7 @@ static void complain(struct requests *t, enum shortage what)
 	static const char *const text[N_SHORTAGES] = {
 		[SHORT_OF_MEMORY] = "no memory is left for another handshake: requests wait in the kernel until there is",
 		[SHORT_OF_DESCRIPTORS] = "no descriptor is left for another handshake: requests wait in the kernel until there is; raise LimitNOFILE=, or lower max_handshakes",
+		[SHORT_OF_QUOTA] = "the kernel has no quota of keys left to let us have the keyring of a consumer, whose handshake waits or fails: raise root_maxkeys and root_maxbytes in /proc/sys/kernel/keys",
 		[SHORT_OF_KERNEL_MEMORY] = "the kernel has no memory for the answers to its consumers: they are tried again every 20 ms",
 	};
 
@@ -468,7 +469,7 @@ int requests_accept(struct requests *t)
 	unsigned int faults = 0, n;
 	int fault = 0, r = 0;
 
-	/* Each fault used up a request; a kernel that only fails must not hold us. */
+	/* Each used up a request or put it behind the others; a kernel that only fails must not hold us. */
 	for (n = 0; t->open && !t->paused && t->count < t->room && faults < FAULTS_MAX; n++) {
 		if (n == TURN_MAX) {
 			t->paused = true;
@@ -478,12 +479,13 @@ int requests_accept(struct requests *t)
 		r = accept_one(t);
 		if (r == -EAGAIN || r == -EPERM || r == -ENOMEM)
 			break;
-		if (r < 0) {
+		if (r == -EDQUOT)
+			complain(t, SHORT_OF_QUOTA);
+		else if (r < 0)
 			fault = r;
-			faults++;
-		}
+		faults += r < 0;
 	}
-	if (faults)
+	if (fault)
 		log_warn(t->log, "requests that could not be accepted: %u; the last: %s", faults,
 			 strerror(-fault));
 	/* Better left in the kernel's queue than taken without the means to answer. */
