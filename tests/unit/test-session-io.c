@@ -252,6 +252,29 @@ static void test_hello_retry(gconstpointer data)
 	pair_close(&p);
 }
 
+/* The peer's hello in several records (RFC 8446 5.1). */
+static void test_split_hello(gconstpointer data)
+{
+	static const size_t pieces[] = { 1, 4, 5, 200 };
+	enum hs_role ours = GPOINTER_TO_UINT(data);
+	enum hs_role other = ours == HS_CLIENT ? HS_SERVER : HS_CLIENT;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(pieces); i++) {
+		struct side client = plain_client(), server = plain_server();
+		struct stranger s;
+		struct pair p;
+
+		pair_open(&p, &client, &server);
+		stranger_open(&s, p.fd[other], other == HS_SERVER, "NORMAL:-VERS-ALL:+VERS-TLS1.3");
+		stranger_split(&s, pieces[i]);
+		p.job[HS_SERVER].auth = HS_AUTH_UNAUTH;
+		g_assert_cmpint(run_stranger(&p, ours, &s), ==, 0);
+		assert_outcome(&p, ours, HS_OK);
+		stranger_close(&s);
+		pair_close(&p);
+	}
+}
+
 /* What the peer sends behind its Finished stays in the socket, to the byte. */
 static ssize_t collect(gnutls_transport_ptr_t ctx, const void *data, size_t len)
 {
@@ -482,6 +505,8 @@ int main(int argc, char **argv)
 		g_test_add_data_func(path, GUINT_TO_POINTER(i), test_tls12_peer);
 		g_snprintf(path, sizeof(path), "/session-io/hello-retry/%s", hs_role_name(i));
 		g_test_add_data_func(path, GUINT_TO_POINTER(i), test_hello_retry);
+		g_snprintf(path, sizeof(path), "/session-io/split-hello/%s", hs_role_name(i));
+		g_test_add_data_func(path, GUINT_TO_POINTER(i), test_split_hello);
 		g_snprintf(path, sizeof(path), "/session-io/record-limit/%s", hs_role_name(i));
 		g_test_add_data_func(path, GUINT_TO_POINTER(i), test_record_limit);
 	}

@@ -7,6 +7,9 @@
 
 #define IDENTITY "NVMe0R01 nqn.2014-08.org.nvmexpress:uuid:host nqn.2014-08.org.nvmexpress:uuid:sub"
 #define PSK_PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+ECDHE-PSK:+DHE-PSK:-GROUP-ALL:+GROUP-"
+/* To a server of ours: its first share is for no group there, which is HelloRetryRequest. */
+#define RETRY_PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+ECDHE-PSK:-GROUP-ALL:+GROUP-FFDHE2048:" \
+		       "+GROUP-SECP384R1"
 
 static const uint8_t key_bytes[48] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJK";
 
@@ -191,7 +194,9 @@ static void client_against(struct pair *p, const char *priority, bool psk, int *
 	gnutls_psk_free_server_credentials(cred);
 }
 
-static void server_against(struct pair *p, const char *priority, bool psk, int *ret)
+/* @piece: as stranger_split(); 0: as the library does. */
+static void server_against_pieces(struct pair *p, const char *priority, bool psk, size_t piece,
+				  int *ret)
 {
 	const gnutls_datum_t key = { (unsigned char *)(uintptr_t)key_bytes, 32 };
 	gnutls_psk_client_credentials_t cred;
@@ -199,6 +204,8 @@ static void server_against(struct pair *p, const char *priority, bool psk, int *
 
 	open_psk(p);
 	stranger_open(&s, p->fd[HS_CLIENT], false, priority);
+	if (piece)
+		stranger_split(&s, piece);
 	gnutls_psk_allocate_client_credentials(&cred);
 	gnutls_psk_set_client_credentials(cred, IDENTITY, &key, GNUTLS_PSK_KEY_RAW);
 	if (psk)
@@ -206,6 +213,11 @@ static void server_against(struct pair *p, const char *priority, bool psk, int *
 	*ret = run_stranger(p, HS_SERVER, &s);
 	stranger_close(&s);
 	gnutls_psk_free_client_credentials(cred);
+}
+
+static void server_against(struct pair *p, const char *priority, bool psk, int *ret)
+{
+	server_against_pieces(p, priority, psk, 0, ret);
 }
 
 static void test_stranger_server(void)
@@ -239,9 +251,7 @@ static void test_stranger_client(void)
 	assert_outcome(&p, HS_SERVER, HS_OK);
 	g_assert_cmpint(r, ==, 0);
 	pair_close(&p);
-	/* It sends no share for a group of ours: HelloRetryRequest. */
-	server_against(&p, "NORMAL:-VERS-ALL:+VERS-TLS1.3:+ECDHE-PSK:-GROUP-ALL:+GROUP-FFDHE2048:"
-		       "+GROUP-SECP384R1", true, &r);
+	server_against(&p, RETRY_PRIORITY, true, &r);
 	assert_outcome(&p, HS_SERVER, HS_OK);
 	g_assert_cmpstr(p.result[HS_SERVER].group, ==, "SECP384R1");
 	g_assert_cmpuint(p.asked[HS_SERVER], ==, 1);
@@ -255,6 +265,33 @@ static void test_stranger_client(void)
 	assert_outcome(&p, HS_SERVER, HS_NO_COMMON);
 	assert_reason(&p, HS_SERVER, "psk_dhe_ke");
 	g_assert_cmpuint(p.asked[HS_SERVER], ==, 0);
+	pair_close(&p);
+}
+
+/*
+ * RFC 8446 5.1: a ClientHello may come in several records. All of them have left the socket when
+ * it is read again, so nothing there says that there is more.
+ */
+static void test_split_hello(void)
+{
+	static const size_t pieces[] = { 1, 4, 5, 200 };
+	struct pair p;
+	int r;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(pieces); i++) {
+		server_against_pieces(&p, PSK_PRIORITY "X25519", true, pieces[i], &r);
+		g_assert_cmpint(p.status[HS_SERVER], ==, SESSION_ENDED);
+		assert_outcome(&p, HS_SERVER, HS_OK);
+		g_assert_cmpint(r, ==, 0);
+		g_assert_cmpstr(asked_for, ==, IDENTITY);
+		g_assert_cmpuint(p.asked[HS_SERVER], ==, 1);
+		pair_close(&p);
+	}
+	/* The second hello after a HelloRetryRequest, too. */
+	server_against_pieces(&p, RETRY_PRIORITY, true, 200, &r);
+	g_assert_cmpint(p.status[HS_SERVER], ==, SESSION_ENDED);
+	assert_outcome(&p, HS_SERVER, HS_OK);
+	g_assert_cmpstr(p.result[HS_SERVER].group, ==, "SECP384R1");
 	pair_close(&p);
 }
 
@@ -310,6 +347,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/session-psk/other-key", test_other_key);
 	g_test_add_func("/session-psk/stranger-server", test_stranger_server);
 	g_test_add_func("/session-psk/stranger-client", test_stranger_client);
+	g_test_add_func("/session-psk/split-hello", test_split_hello);
 	g_test_add_func("/session-psk/suite", test_suite);
 	g_test_add_func("/session-psk/no-answer", test_no_answer);
 	r = g_test_run();

@@ -319,6 +319,35 @@ void stranger_open(struct stranger *s, int fd, bool server, const char *priority
 	gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE, s->cred);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	gnutls_transport_set_int(s->tls, fd);
+	s->fd = fd;
+}
+
+/* @data: whole records. */
+static ssize_t push_split(gnutls_transport_ptr_t ctx, const void *data, size_t size)
+{
+	g_autoptr(GByteArray) out = g_byte_array_new();
+	const struct stranger *s = ctx;
+	const uint8_t *record = data, *end = record + size;
+	size_t len, n;
+
+	for (; record < end; record += 5 + len) {
+		len = (size_t)record[3] << 8 | record[4];
+		for (size_t at = 0; at < len; at += n) {
+			n = record[0] == 22 ? MIN(s->piece, len - at) : len;
+			g_byte_array_append(out, record, 3);
+			g_byte_array_append(out, (uint8_t[]){ (uint8_t)(n >> 8), (uint8_t)n }, 2);
+			g_byte_array_append(out, record + 5 + at, (guint)n);
+		}
+	}
+	g_assert_cmpint(send(s->fd, out->data, out->len, MSG_NOSIGNAL), ==, (ssize_t)out->len);
+	return (ssize_t)size;
+}
+
+void stranger_split(struct stranger *s, size_t piece)
+{
+	s->piece = piece;
+	gnutls_transport_set_ptr2(s->tls, GINT_TO_POINTER(s->fd), s);
+	gnutls_transport_set_push_function(s->tls, push_split);
 }
 
 void stranger_close(struct stranger *s)
@@ -333,7 +362,7 @@ int run_stranger(struct pair *p, enum hs_role ours, struct stranger *s)
 
 	g_assert_cmpint(session_new(&p->session[ours], p->side[ours]->engine, &p->job[ours],
 				    p->fd[ours]), ==, 0);
-	for (rounds = 0; rounds < 300; rounds++) {
+	for (rounds = 0; rounds < 1000; rounds++) {
 		if (r == GNUTLS_E_AGAIN || (r < 0 && !gnutls_error_is_fatal(r))) {
 			r = gnutls_handshake(s->tls);
 			if (r < 0)

@@ -122,10 +122,14 @@ void talk_to(enum hs_role role, const void *bytes, size_t len, struct pair *p);
 struct stranger {
 	gnutls_session_t tls;
 	gnutls_certificate_credentials_t cred;
+	int fd;
+	size_t piece;
 };
 
 void stranger_open(struct stranger *s, int fd, bool server, const char *priority);
 void stranger_close(struct stranger *s);
+/* What it sends of messages in clear goes out in records of @piece bytes at most. @s must not move. */
+void stranger_split(struct stranger *s, size_t piece);
 /* Runs one of our ends against a stranger. Returns the stranger's last code. */
 int run_stranger(struct pair *p, enum hs_role ours, struct stranger *s);
 

@@ -59,10 +59,15 @@ static void keep_last(struct session *s, const uint8_t *buf, size_t n)
 	memcpy(s->last + old, buf + n - (sizeof(s->last) - old), sizeof(s->last) - old);
 }
 
-/* What a first look at the ClientHello took from the socket (psk.c). */
+/* Bytes of the socket that a first look at the ClientHello took (psk.c), to be read once more. */
+static size_t replay_left(const struct session *s)
+{
+	return s->replay && s->keys == KEYS_HERE ? s->replay->len - s->replayed : 0;
+}
+
 static size_t replay(struct session *s, void *buf, size_t len)
 {
-	size_t left = s->replay && s->keys == KEYS_HERE ? s->replay->len - s->replayed : 0;
+	size_t left = replay_left(s);
 
 	len = len < left ? len : left;
 	if (len > 0)
@@ -534,6 +539,10 @@ static int handshake(struct session *s)
 					    "the %s sent more than %d warnings",
 					    session_peer_word(s), WARNINGS_MAX);
 		}
+		/* After each record of a message; what is read again makes no socket readable. */
+		if (r == GNUTLS_E_AGAIN && replay_left(s) > 0 &&
+		    gnutls_record_get_direction(s->tls) == 0)
+			r = GNUTLS_E_INTERRUPTED;
 	} while (r == GNUTLS_E_INTERRUPTED && s->verdict.outcome == HS_OK);
 	return r;
 }
