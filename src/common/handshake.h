@@ -74,7 +74,7 @@ enum hs_outcome {
 	HS_OK,
 	/* transient: the consumer may try again */
 	HS_TIMEOUT,		/* the deadline passed */
-	HS_CLOSED,		/* the peer ended the connection without an alert */
+	HS_CLOSED,		/* the peer ended the connection, without an alert of an error */
 	HS_WORKER_DIED,
 	HS_SHUTDOWN,		/* the daemon stops */
 	HS_BUSY,		/* a limit of ours */

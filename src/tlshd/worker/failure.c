@@ -41,7 +41,7 @@ static const struct {
 	{ 71, "insufficient_security", "it wants stronger algorithms or keys" },
 	{ 80, "internal_error", "the fault is on its side; see its log" },
 	{ 86, "inappropriate_fallback", NULL },
-	{ 90, "user_canceled", "it gave up" },
+	{ 90, "user_canceled", NULL },
 	{ 109, "missing_extension", NULL },
 	{ 110, "unsupported_extension", NULL },
 	{ 112, "unrecognized_name", "it does not serve the name we asked for" },
@@ -137,6 +137,12 @@ static bool began_with_alert(const struct session *s, unsigned int *ret_alert)
 	return true;
 }
 
+/* RFC 8446 6.1: the peer goes, and nothing was wrong. What level it gives them means nothing (6). */
+static bool is_closure(unsigned int alert)
+{
+	return alert == GNUTLS_A_CLOSE_NOTIFY || alert == GNUTLS_A_USER_CANCELED;
+}
+
 /*
  * OpenSSL's client refuses a certificate with an alert that is not encrypted, since it has not
  * sent anything encrypted yet, where the library accepts only encrypted ones by then. Anybody
@@ -147,19 +153,26 @@ static bool ended_with_alert(const struct session *s, int code, unsigned int *re
 	static const uint8_t length[] = { 0, 2 };
 
 	if (code != GNUTLS_E_DECRYPTION_FAILED || s->last[0] != 21 || s->last[1] != 3 ||
-	    memcmp(s->last + 3, length, sizeof(length)) != 0 || s->last[5] != GNUTLS_AL_FATAL)
+	    memcmp(s->last + 3, length, sizeof(length)) != 0 ||
+	    (s->last[5] != GNUTLS_AL_FATAL && !is_closure(s->last[6])))
 		return false;
 	*ret_alert = s->last[6];
 	return true;
 }
 
-static void refused_by_peer(struct session *s, unsigned int alert)
+static void ended_by_alert(struct session *s, unsigned int alert)
 {
 	const char *hint = alert_hint(s, alert);
 	char text[HS_SHORT_MAX];
 
-	verdict_set(&s->verdict, HS_PEER_ALERT, 0, "the %s refused: alert %s%s%s", session_peer_word(s),
-		    alert_text(alert, text), hint ? ": " : "", hint ? hint : "");
+	if (is_closure(alert))
+		verdict_set(&s->verdict, HS_CLOSED, 0,
+			    "the %s closed the connection during the handshake: alert %s",
+			    session_peer_word(s), alert_text(alert, text));
+	else
+		verdict_set(&s->verdict, HS_PEER_ALERT, 0, "the %s refused: alert %s%s%s",
+			    session_peer_word(s), alert_text(alert, text), hint ? ": " : "",
+			    hint ? hint : "");
 }
 
 static void closed_by_peer(struct session *s)
@@ -273,11 +286,13 @@ void session_fail(struct session *s, int code)
 	if (s->verdict.outcome != HS_OK) {
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
 	} else if (code == GNUTLS_E_FATAL_ALERT_RECEIVED) {
-		refused_by_peer(s, gnutls_alert_get(s->tls));
-	} else if (s->io_errno || s->eof || code == GNUTLS_E_WARNING_ALERT_RECEIVED) {
+		ended_by_alert(s, gnutls_alert_get(s->tls));
+	} else if (code == GNUTLS_E_SESSION_EOF) {
+		ended_by_alert(s, GNUTLS_A_CLOSE_NOTIFY);
+	} else if (s->io_errno || s->eof) {
 		closed_by_peer(s);
 	} else if (began_with_alert(s, &alert) || ended_with_alert(s, code, &alert)) {
-		refused_by_peer(s, alert);
+		ended_by_alert(s, alert);
 	} else if (psk_is_mismatch(s, code)) {
 		verdict_set(&s->verdict, HS_PSK_MISMATCH, GNUTLS_A_DECRYPT_ERROR,
 			    "the client does not have the same key as we under this identity");
@@ -320,7 +335,7 @@ void session_peer_gone(struct session *s)
 	for (unsigned int i = 0; i < RECORDS_MAX; i++) {
 		r = gnutls_record_recv(s->tls, &byte, sizeof(byte));
 		if (r == GNUTLS_E_FATAL_ALERT_RECEIVED) {
-			refused_by_peer(s, gnutls_alert_get(s->tls));
+			ended_by_alert(s, gnutls_alert_get(s->tls));
 			return;
 		}
 		if (r != GNUTLS_E_AGAIN && r != GNUTLS_E_INTERRUPTED)

@@ -531,8 +531,7 @@ static int handshake(struct session *s)
 		s->engine->current = s;
 		r = gnutls_handshake(s->tls);
 		s->engine->current = NULL;
-		if (r == GNUTLS_E_WARNING_ALERT_RECEIVED &&
-		    gnutls_alert_get(s->tls) != GNUTLS_A_CLOSE_NOTIFY) {
+		if (r == GNUTLS_E_WARNING_ALERT_RECEIVED) {
 			r = GNUTLS_E_INTERRUPTED;
 			if (++s->warnings > WARNINGS_MAX)
 				verdict_set(&s->verdict, HS_PROTOCOL, GNUTLS_A_UNEXPECTED_MESSAGE,
