@@ -83,3 +83,10 @@ unsigned int hs_outcome_errno(enum hs_outcome outcome)
 {
 	return (unsigned int)outcome < HS_N_OUTCOMES ? outcomes[outcome].error : EIO;
 }
+
+bool hs_is_shortage(int error)
+{
+	/* EAGAIN: of memory that may be locked, by secret_new() and mmap(2). */
+	return error == -ENOMEM || error == -EAGAIN || error == -EMFILE || error == -ENFILE ||
+	       error == -ENOSPC || error == -ENOBUFS;
+}

@@ -77,7 +77,7 @@ enum hs_outcome {
 	HS_CLOSED,		/* the peer ended the connection, without an alert of an error */
 	HS_WORKER_DIED,
 	HS_SHUTDOWN,		/* the daemon stops */
-	HS_BUSY,		/* a limit of ours */
+	HS_BUSY,		/* a limit of ours, or something is short */
 	/* final */
 	HS_PEER_ALERT,		/* the peer refused */
 	HS_PROTOCOL,		/* the peer broke the protocol, or speaks another */
@@ -136,5 +136,11 @@ const char *hs_outcome_name(enum hs_outcome outcome);
  * more to other consumers.
  */
 unsigned int hs_outcome_errno(enum hs_outcome outcome);
+
+/*
+ * Does this negative errno of ours say that the machine is short of something? It may be there
+ * when the consumer tries again: HS_BUSY, and not a fault.
+ */
+bool hs_is_shortage(int error);
 
 #endif

@@ -112,10 +112,24 @@ static void test_errnos(void)
 	g_assert_cmpuint(hs_outcome_errno((enum hs_outcome)UINT_MAX), ==, EIO);
 }
 
+/* -EAGAIN: secret_new(), of memory that may not be locked. */
+static void test_shortages(void)
+{
+	static const int shortages[] = { ENOMEM, EAGAIN, EMFILE, ENFILE, ENOSPC, ENOBUFS };
+	static const int faults[] = { EPERM, EINVAL, EIO, EBADMSG, ECANCELED };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(shortages); i++)
+		g_assert_true(hs_is_shortage(-shortages[i]));
+	for (size_t i = 0; i < G_N_ELEMENTS(faults); i++)
+		g_assert_false(hs_is_shortage(-faults[i]));
+	g_assert_false(hs_is_shortage(0));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/handshake/names", test_names);
 	g_test_add_func("/handshake/errnos", test_errnos);
+	g_test_add_func("/handshake/shortages", test_shortages);
 	return g_test_run();
 }

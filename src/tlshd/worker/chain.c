@@ -9,11 +9,17 @@
 #define RSA_EXPONENT_MAX 5	/* bytes */
 #define DSA_EXPONENTS 512	/* bits of both */
 #define COST_TOO_HIGH UINT64_MAX
+#define COST_UNKNOWN (UINT64_MAX - 1)	/* no memory to look */
 /* Of all keys of a chain: two of the longest modulus with the usual exponent, 65537. */
 #define CHAIN_COST_MAX (2ull * RSA_BITS_MAX * RSA_BITS_MAX * 24)
 #define CERT_MAX (16u << 10)	/* bytes; with ML-DSA-87 it is 8 KiB */
 #define DN_MAX 2048		/* bytes of DER: the library takes quadratic time to print them */
 #define EXTENSIONS_MAX 64	/* the library goes through them for each that it looks for */
+
+static void out_of_memory(struct verdict *v)
+{
+	verdict_set(v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+}
 
 static bool is_rsa(unsigned int pk)
 {
@@ -22,7 +28,8 @@ static bool is_rsa(unsigned int pk)
 
 /*
  * What a signature check with this key costs, in squarings of the modulus times its bits
- * squared; the elliptic curves the library knows are cheap. COST_TOO_HIGH: above a limit.
+ * squared; the elliptic curves the library knows are cheap. COST_TOO_HIGH: above a limit, or no
+ * key that can be used.
  */
 static uint64_t key_cost(gnutls_x509_crt_t cert)
 {
@@ -30,7 +37,7 @@ static uint64_t key_cost(gnutls_x509_crt_t cert)
 	uint64_t cost = COST_TOO_HIGH;
 	unsigned int bits = 0;
 	gnutls_pubkey_t key;
-	int pk;
+	int pk, r;
 
 	pk = gnutls_x509_crt_get_pk_algorithm(cert, &bits);
 	if (pk < 0)
@@ -42,10 +49,13 @@ static uint64_t key_cost(gnutls_x509_crt_t cert)
 	if (!is_rsa((unsigned int)pk))
 		return 0;
 	if (gnutls_pubkey_init(&key) < 0)
-		return COST_TOO_HIGH;
-	if (gnutls_pubkey_import_x509(key, cert, 0) == 0 &&
-	    gnutls_pubkey_export_rsa_raw2(key, &m, &e, GNUTLS_EXPORT_FLAG_NO_LZ) == 0 &&
-	    e.size <= RSA_EXPONENT_MAX)
+		return COST_UNKNOWN;
+	r = gnutls_pubkey_import_x509(key, cert, 0);
+	if (r == 0)
+		r = gnutls_pubkey_export_rsa_raw2(key, &m, &e, GNUTLS_EXPORT_FLAG_NO_LZ);
+	if (r == GNUTLS_E_MEMORY_ERROR)
+		cost = COST_UNKNOWN;
+	else if (r == 0 && e.size <= RSA_EXPONENT_MAX)
 		cost = (uint64_t)bits * bits * 8 * e.size;
 	gnutls_free(m.data);
 	gnutls_free(e.data);
@@ -53,16 +63,19 @@ static uint64_t key_cost(gnutls_x509_crt_t cert)
 	return cost;
 }
 
-static bool name_too_long(gnutls_x509_crt_t cert)
+/* Bytes of the longer one of its names, or the library's code. */
+static int name_len(gnutls_x509_crt_t cert)
 {
 	gnutls_datum_t subject = { NULL, 0 }, issuer = { NULL, 0 };
-	bool too_long = gnutls_x509_crt_get_raw_dn(cert, &subject) < 0 ||
-			gnutls_x509_crt_get_raw_issuer_dn(cert, &issuer) < 0 ||
-			subject.size > DN_MAX || issuer.size > DN_MAX;
+	int r = gnutls_x509_crt_get_raw_dn(cert, &subject);
 
+	if (r == 0)
+		r = gnutls_x509_crt_get_raw_issuer_dn(cert, &issuer);
+	if (r == 0)
+		r = (int)(subject.size > issuer.size ? subject.size : issuer.size);
 	gnutls_free(subject.data);
 	gnutls_free(issuer.data);
-	return too_long;
+	return r;
 }
 
 static bool too_many_extensions(gnutls_x509_crt_t cert)
@@ -95,19 +108,23 @@ static void import(struct chain *chain, const gnutls_datum_t *der, const char *w
 		   struct verdict *v)
 {
 	unsigned int i = chain->n;
-	int r = gnutls_x509_crt_init(&chain->cert[i]);
+	int r = gnutls_x509_crt_init(&chain->cert[i]), name = 0;
 
 	if (r < 0) {
-		verdict_set(v, HS_INTERNAL, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+		out_of_memory(v);
 		return;
 	}
 	chain->n = i + 1;
 	r = gnutls_x509_crt_import(chain->cert[i], der, GNUTLS_X509_FMT_DER);
-	if (r < 0) {
+	if (r == 0)
+		name = name_len(chain->cert[i]);
+	if (r == GNUTLS_E_MEMORY_ERROR || name == GNUTLS_E_MEMORY_ERROR) {
+		out_of_memory(v);
+	} else if (r < 0) {
 		verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
 			    "certificate %u of the %s cannot be read: %s", i + 1, word,
 			    gnutls_strerror(r));
-	} else if (name_too_long(chain->cert[i])) {
+	} else if (name < 0 || name > DN_MAX) {
 		/* Not kept: the result would print the name. */
 		chain_clear(chain);
 		verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
@@ -126,6 +143,10 @@ static void check_key(const struct chain *chain, const char *word, uint64_t *tot
 {
 	uint64_t cost = key_cost(chain->cert[chain->n - 1]);
 
+	if (cost == COST_UNKNOWN) {
+		out_of_memory(v);
+		return;
+	}
 	if (cost == COST_TOO_HIGH) {
 		verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
 			    "certificate %u of the %s has a key above the limit (modulus of %d bits, "

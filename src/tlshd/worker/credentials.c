@@ -62,7 +62,7 @@ static int sign_hash(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, vo
 		return GNUTLS_E_INTERNAL_ERROR;
 	len = transcript_signed_content(session->transcript, identity->role, content);
 	if (len < 0)
-		return GNUTLS_E_INTERNAL_ERROR;
+		return len == -ENOMEM ? GNUTLS_E_MEMORY_ERROR : GNUTLS_E_INTERNAL_ERROR;
 	if (gnutls_hash_fast(digest, content, (size_t)len, check) < 0 ||
 	    hash->size != gnutls_hash_get_len(digest) ||
 	    memcmp(hash->data, check, hash->size) != 0) {
@@ -235,7 +235,7 @@ static int use_certs(gnutls_certificate_credentials_t credentials, struct identi
 	if (r < 0) {
 		snprintf(reason, reason_size, "%s cannot be used: %s", file->label,
 			 gnutls_strerror(r));
-		return -EINVAL;
+		return r == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EINVAL;
 	}
 	return 1;
 }

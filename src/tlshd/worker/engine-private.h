@@ -263,7 +263,7 @@ struct session {
 	uint8_t first[FIRST_BYTES];	/* the first bytes_in of them, or all */
 };
 
-/* The keeper's errno (negative): becomes HS_KEY_FAILED. */
+/* The keeper's errno (negative): becomes HS_KEY_FAILED, or HS_BUSY when something was short. */
 void session_sign_failed(struct session *session, int error);
 /* Completes @result from what the session knows. */
 void session_end(struct session *session, struct hs_result *result);

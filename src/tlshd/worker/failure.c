@@ -268,6 +268,8 @@ static void translate(struct session *s, int code)
 			    "certificate is not for", peer);
 		break;
 	case GNUTLS_E_MEMORY_ERROR:
+		verdict_set(&s->verdict, HS_BUSY, 0, "out of memory");
+		break;
 	case GNUTLS_E_INTERNAL_ERROR:
 	case GNUTLS_E_RANDOM_FAILED:
 		verdict_set(&s->verdict, HS_INTERNAL, 0, "a fault of our own: %s",

@@ -128,11 +128,18 @@ void psk_on_message(struct session *s, unsigned int type, bool incoming)
 			    "does it know the identity?");
 }
 
+/* For a callback, of whose failure the library makes a fault of the keys. */
+static int out_of_memory(struct session *s)
+{
+	verdict_set(&s->verdict, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+	return -1;
+}
+
 static int copy_key(struct session *s, gnutls_datum_t *ret)
 {
 	ret->data = gnutls_malloc(s->psk.key->len);
 	if (!ret->data)
-		return -1;
+		return out_of_memory(s);
 	memcpy(ret->data, s->psk.key->data, s->psk.key->len);
 	ret->size = (unsigned int)s->psk.key->len;
 	s->psk.lent = true;
@@ -160,7 +167,7 @@ static int on_client_key(gnutls_session_t tls, gnutls_datum_t *identity, gnutls_
 	identity->size = (unsigned int)strlen(s->psk.identity);
 	identity->data = gnutls_malloc(identity->size);
 	if (!identity->data)
-		return -1;
+		return out_of_memory(s);
 	memcpy(identity->data, s->psk.identity, identity->size);
 	if (copy_key(s, key) == 0)
 		return 0;

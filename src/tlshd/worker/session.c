@@ -35,7 +35,8 @@
 
 void session_sign_failed(struct session *s, int error)
 {
-	verdict_set(&s->verdict, HS_KEY_FAILED, GNUTLS_A_INTERNAL_ERROR,
+	verdict_set(&s->verdict, hs_is_shortage(error) ? HS_BUSY : HS_KEY_FAILED,
+		    GNUTLS_A_INTERNAL_ERROR,
 		    "our private key could not be used: %s", strerror(-error));
 }
 
@@ -475,6 +476,8 @@ int session_set_certificate(struct session *s, const struct engine_file *file)
 	if (r < 0)
 		return r;
 	r = credentials_add(s->own_credentials, &s->own, file, reason, sizeof(reason));
+	if (hs_is_shortage(r))
+		return r;
 	if (r < 0)
 		verdict_set(&s->verdict, HS_KEY_UNUSABLE, GNUTLS_A_INTERNAL_ERROR, "%s", reason);
 	return start_again(s) < 0 ? -ENOMEM : 0;

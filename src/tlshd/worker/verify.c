@@ -220,6 +220,17 @@ static void check_time(const struct check *c, unsigned int i, gnutls_x509_crt_t 
 			    who(c, i, name), time_text(until, when, sizeof(when)));
 }
 
+/* The library had no verdict. */
+static void explain_code(const struct check *c, int code)
+{
+	if (code == GNUTLS_E_MEMORY_ERROR)
+		verdict_set(c->v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+	else
+		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
+			    "the %s's certificate cannot be verified: %s", c->peer,
+			    gnutls_strerror(code));
+}
+
 static void explain(const struct check *c, unsigned int status)
 {
 	gnutls_datum_t text = { NULL, 0 };
@@ -285,9 +296,7 @@ static void check_path(struct check *c)
 	r = gnutls_x509_trust_list_verify_crt2(trust_list(c->trust), c->path.cert, c->path.n, NULL,
 					       0, VERIFY_FLAGS, &status, NULL);
 	if (r < 0)
-		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
-			    "the %s's certificate cannot be verified: %s", c->peer,
-			    gnutls_strerror(r));
+		explain_code(c, r);
 	else if (status != 0)
 		explain(c, status);
 }
@@ -419,7 +428,7 @@ static void check_name(struct check *c, const struct peername *want, char matche
 	char list[200] = "";
 
 	if (gnutls_subject_alt_names_init(&names) < 0) {
-		verdict_set(c->v, HS_INTERNAL, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+		verdict_set(c->v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
 		return;
 	}
 	if (read_names(c->path.cert[0], names) < 0 ||

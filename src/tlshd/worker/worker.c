@@ -82,17 +82,10 @@ static int finish(struct worker *w, struct job *job, uint64_t id, const struct h
 	return r < 0 ? r : end_if_drained(w);
 }
 
-/* What the machine does not have now may be there when the consumer tries again. */
-static bool is_shortage(int error)
-{
-	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOSPC ||
-	       error == -ENOBUFS;
-}
-
 /* finish() of what failed with @error on our side. */
 static int give_up(struct worker *w, struct job *job, uint64_t id, int error)
 {
-	struct hs_result result = { .outcome = is_shortage(error) ? HS_BUSY : HS_INTERNAL };
+	struct hs_result result = { .outcome = hs_is_shortage(error) ? HS_BUSY : HS_INTERNAL };
 
 	snprintf(result.reason, sizeof(result.reason), "the worker cannot go on with the handshake: %s",
 		 strerror(-error));
