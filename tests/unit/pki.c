@@ -84,6 +84,7 @@ static void set_use(gnutls_x509_crt_t crt, const struct pki_spec *spec)
 		CHECK(gnutls_x509_crt_set_key_purpose_oid(crt, spec->purpose, 0));
 }
 
+/* @issuer NULL: it is left open. */
 static void set_ids(gnutls_x509_crt_t crt, gnutls_x509_crt_t issuer)
 {
 	unsigned char serial[16], id[20];
@@ -94,6 +95,8 @@ static void set_ids(gnutls_x509_crt_t crt, gnutls_x509_crt_t issuer)
 	CHECK(gnutls_x509_crt_set_serial(crt, serial, sizeof(serial)));
 	CHECK(gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA1, id, &size));
 	CHECK(gnutls_x509_crt_set_subject_key_id(crt, id, size));
+	if (!issuer)
+		return;
 	size = sizeof(id);
 	/* What it says itself: others' tools make another one of the same key. */
 	CHECK(gnutls_x509_crt_get_subject_key_id(issuer, id, &size, NULL));
@@ -156,7 +159,7 @@ struct pki_cert *pki_issue(const struct pki_spec *spec, const struct pki_cert *i
 	CHECK(gnutls_x509_crt_set_expiration_time(cert->crt, now + (dated ? spec->until : 86400)));
 	set_names(cert->crt, spec);
 	set_use(cert->crt, spec);
-	set_ids(cert->crt, issuer ? issuer->crt : cert->crt);
+	set_ids(cert->crt, spec->no_authority ? NULL : issuer ? issuer->crt : cert->crt);
 	CHECK(gnutls_x509_crt_sign2(cert->crt, issuer ? issuer->crt : cert->crt, signer,
 				    hash_for(signer, spec->sha1), 0));
 	CHECK(gnutls_x509_crt_export2(cert->crt, GNUTLS_X509_FMT_PEM, &out));

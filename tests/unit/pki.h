@@ -37,6 +37,7 @@ struct pki_spec {
 	const char *purpose;		/* extended key usage, an OID; NULL: none */
 	unsigned int usage;		/* key usage; 0: what fits */
 	const struct pki_cert *same_key;	/* use this one's key instead of a new one */
+	bool no_authority;		/* does not say which key of its issuer's name signed it */
 };
 
 struct pki_cert {

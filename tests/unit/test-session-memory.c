@@ -42,6 +42,7 @@ struct scene {
 	bool bad_name;
 	void (*keys)(struct pair *p, enum hs_role i);	/* both ends ask for theirs; NULL: they do not */
 	enum hs_auth auth;
+	bool namesake;	/* the server's issuer is revoked, and another of its name is not */
 };
 
 /* As the worker does. */
@@ -69,12 +70,13 @@ static void give_certificate(struct pair *p, enum hs_role i)
 }
 
 static const struct scene scenes[] = {
-	{ "good", HS_N_ROLES, false, NULL, HS_AUTH_X509 },
-	{ "untrusted-server", HS_CLIENT, false, NULL, HS_AUTH_X509 },
-	{ "wrong-name", HS_CLIENT, true, NULL, HS_AUTH_X509 },
-	{ "untrusted-client", HS_SERVER, false, NULL, HS_AUTH_X509 },
-	{ "psk", HS_N_ROLES, false, give_psk, HS_AUTH_PSK },
-	{ "own-certificates", HS_N_ROLES, false, give_certificate, HS_AUTH_X509 },
+	{ "good", HS_N_ROLES, false, NULL, HS_AUTH_X509, false },
+	{ "untrusted-server", HS_CLIENT, false, NULL, HS_AUTH_X509, false },
+	{ "wrong-name", HS_CLIENT, true, NULL, HS_AUTH_X509, false },
+	{ "revoked-namesake", HS_CLIENT, false, NULL, HS_AUTH_X509, true },
+	{ "untrusted-client", HS_SERVER, false, NULL, HS_AUTH_X509, false },
+	{ "psk", HS_N_ROLES, false, give_psk, HS_AUTH_PSK, false },
+	{ "own-certificates", HS_N_ROLES, false, give_certificate, HS_AUTH_X509, false },
 };
 
 /* What both ends ended with, for the parent: its child's output is nobody's. */
@@ -156,6 +158,21 @@ static enum verdict try_one(const struct scene *scene, struct side *client, stru
 	return (enum verdict)WEXITSTATUS(status);
 }
 
+/* Returns the server's certificate, by an authority that is revoked. All are the caller's. */
+static struct pki_cert *make_namesakes(char **ret_store, char **ret_crl)
+{
+	const struct pki_spec authority = { .cn = "inter", .ca = true };
+	const struct pki_spec spec = { .dns = { NAME }, .no_authority = true };
+	struct pki_cert *fresh = pki_issue(&authority, ca), *old = pki_issue(&authority, ca);
+	struct pki_cert *leaf = pki_issue(&spec, old);
+
+	*ret_store = pki_chain(ca, fresh, old, NULL);
+	*ret_crl = pki_crl(ca, old, -60, 3600);
+	pki_free(fresh);
+	pki_free(old);
+	return leaf;
+}
+
 static void test_scene(gconstpointer data)
 {
 	const struct scene *scene = data;
@@ -163,13 +180,21 @@ static void test_scene(gconstpointer data)
 	const char *text = getenv("TLSHD_MALLOC_STRIDE");
 	unsigned long stride = text ? strtoul(text, NULL, 10) : STRIDE, n;
 	unsigned int seen[CRASHED + 1] = { 0 }, tried = 0;
+	g_autofree char *store = NULL, *crl = NULL;
+	struct pki_cert *leaf = NULL;
 	enum verdict v = REFUSED;
 	struct said *said;
 
 	said = mmap(NULL, sizeof(*said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	g_assert_true(said != MAP_FAILED);
-	if (scene->judge == HS_CLIENT && !scene->bad_name)
+	if (scene->namesake) {
+		server.key = leaf = make_namesakes(&store, &crl);
+		server.chain = leaf->pem;
+		client.trust = store;
+		client.crl = crl;
+	} else if (scene->judge == HS_CLIENT && !scene->bad_name) {
 		client.trust = other_ca->pem;
+	}
 	if (scene->judge == HS_SERVER)
 		server.trust = other_ca->pem;
 	client.chain = client_cert->pem;
@@ -201,6 +226,7 @@ static void test_scene(gconstpointer data)
 	drop_engine(&client);
 	drop_engine(&server);
 	munmap(said, sizeof(*said));
+	pki_free(leaf);
 }
 
 int main(int argc, char **argv)

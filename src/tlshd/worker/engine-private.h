@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What engine.c, certs.c, credentials.c, psk.c, trust.c, serials.c, count-names.c, chain.c,
- * verify.c, transcript.c, messages.c, session.c, handover.c and failure.c share: the
+ * What engine.c, certs.c, credentials.c, psk.c, trust.c, serials.c, namesakes.c, count-names.c,
+ * chain.c, verify.c, transcript.c, messages.c, session.c, handover.c and failure.c share: the
  * implementation of session.h by TLS 1.3 and GnuTLS. Nobody else includes it.
  */
 #ifndef TLSHD_WORKER_ENGINE_PRIVATE_H
@@ -82,6 +82,20 @@ unsigned int serials_count(const struct serials *serials);
 /* After serials_sort(). Zeros in front do not matter. */
 bool serials_contain(const struct serials *serials, const uint8_t *serial, size_t len);
 
+/* namesakes.c: certificates of a trust store that have the same subject */
+
+struct namesakes;
+
+/* Copies what it needs of @list. Returns 0 or -ENOMEM. */
+int namesakes_new(struct namesakes **ret, gnutls_x509_trust_list_t list);
+void namesakes_free(struct namesakes *namesakes);
+/*
+ * Number @i, from 0 on and in the store's order, of those with the subject @subject, DER. Borrowed;
+ * NULL: there are no more, or only one has that subject.
+ */
+gnutls_x509_crt_t namesakes_get(const struct namesakes *namesakes, const gnutls_datum_t *subject,
+				unsigned int i);
+
 /* trust.c: the certificates we believe, and the lists of those we do not. */
 
 struct trust;
@@ -97,6 +111,8 @@ int trust_new(struct trust **ret, const struct engine_role *config,
 void trust_free(struct trust *trust);
 
 gnutls_x509_trust_list_t trust_list(const struct trust *trust);
+/* Of that list. */
+const struct namesakes *trust_namesakes(const struct trust *trust);
 /* When the first of its issuers has no list that is current, as in struct hs_dates. */
 int64_t trust_until(const struct trust *trust);
 /* "the trust store FILE", "the system's trust store" */

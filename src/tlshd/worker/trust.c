@@ -42,6 +42,7 @@ struct crl {
 struct trust {
 	gnutls_x509_trust_list_t list;
 	bool owns_list;
+	struct namesakes *namesakes;
 	char *name;
 	char *crl_label;
 	struct crl *crls;
@@ -393,6 +394,8 @@ int trust_new(struct trust **ret, const struct engine_role *config,
 		r = load_store(t, &config->truststore, log, reason, reason_size);
 	else
 		r = load_system(t, system, log);
+	if (r == 0)
+		r = namesakes_new(&t->namesakes, t->list);
 	if (r == 0 && config->crl.data)
 		r = load_crls(t, &config->crl, in_use, log, reason, reason_size);
 	if (r < 0) {
@@ -416,6 +419,7 @@ void trust_free(struct trust *t)
 		gnutls_free(t->crls[i].issuer.data);
 	}
 	g_free(t->crls);
+	namesakes_free(t->namesakes);
 	if (t->owns_list)
 		gnutls_x509_trust_list_deinit(t->list, 1);
 	g_free(t->name);
@@ -426,6 +430,11 @@ void trust_free(struct trust *t)
 gnutls_x509_trust_list_t trust_list(const struct trust *t)
 {
 	return t->list;
+}
+
+const struct namesakes *trust_namesakes(const struct trust *t)
+{
+	return t->namesakes;
 }
 
 const char *trust_name(const struct trust *t)

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Several authorities of one name in the trust store, as after a roll-over. A certificate need not
+ * say which of them issued it, and whoever has the key of one decides whether it does. What is
+ * said of an authority must be said of that whose key signed, in whatever order they stand.
+ */
+#include <string.h>
+
+#include "hostile-world.h"
+
+#define MANY 8		/* of one name in the store */
+#define COST_LIMIT 6.0	/* ordinary mutual handshakes, for as many signature checks in vain */
+
+#define SPEC(...) (&(struct pki_spec){ __VA_ARGS__ })
+#define REVOKED HS_CERT_REVOKED, "the trusted issuer \"CN=inter\" of the server's certificate is revoked"
+#define EXPIRED HS_CERT_EXPIRED, "the trusted issuer \"CN=inter\" of the server's certificate expired"
+#define UNKNOWN HS_CERT_UNKNOWN_ISSUER, "is not signed by the certificate of its issuer"
+
+/* Our client, which has @trust and @crl, against a server with @chain and the key of @leaf. */
+static void check(const char *trust, const char *crl, const char *chain,
+		  const struct pki_cert *leaf, enum hs_outcome outcome, const char *reason)
+{
+	struct side client = plain_client(), server = plain_server();
+	struct pair p;
+
+	client.trust = trust;
+	client.crl = crl;
+	server.chain = chain;
+	server.key = leaf;
+	pair_open(&p, &client, &server);
+	pair_run(&p);
+	g_test_message("%s: %s", hs_outcome_name(p.result[HS_CLIENT].outcome),
+		       p.result[HS_CLIENT].reason);
+	assert_outcome(&p, HS_CLIENT, outcome);
+	assert_reason(&p, HS_CLIENT, reason);
+	g_assert_cmpint(p.result[HS_CLIENT].peer_verified, ==, outcome == HS_OK);
+	pair_close(&p);
+}
+
+/* @leaf, with both orders of @a and @b in the store, the first authority before them. */
+static void check_orders(const struct pki_cert *a, const struct pki_cert *b, const char *crl,
+			 const struct pki_cert *leaf, enum hs_outcome outcome, const char *reason)
+{
+	g_autofree char *ab = pki_chain(ca, a, b, NULL), *ba = pki_chain(ca, b, a, NULL);
+
+	check(ba, crl, leaf->pem, leaf, outcome, reason);
+	check(ab, crl, leaf->pem, leaf, outcome, reason);
+}
+
+static struct pki_cert *leaf_of(const struct pki_cert *issuer, bool no_authority)
+{
+	return pki_issue(SPEC(.dns = { NAME }, .no_authority = no_authority), issuer);
+}
+
+static void test_revoked(void)
+{
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true), ca);
+	struct pki_cert *fresh = pki_issue(SPEC(.cn = "inter", .ca = true), ca);
+	g_autofree char *crl = pki_crl(ca, old, -60, 3600);
+
+	for (unsigned int no_authority = 0; no_authority < 2; no_authority++) {
+		struct pki_cert *of_old = leaf_of(old, no_authority);
+		struct pki_cert *of_fresh = leaf_of(fresh, no_authority);
+
+		check_orders(old, fresh, crl, of_old, REVOKED);
+		check_orders(old, fresh, crl, of_fresh, HS_OK, "");
+		check_orders(old, fresh, NULL, of_old, HS_OK, "");
+		check_orders(old, fresh, NULL, of_fresh, HS_OK, "");
+		pki_free(of_old);
+		pki_free(of_fresh);
+	}
+	pki_free(old);
+	pki_free(fresh);
+}
+
+/* Signed by themselves, and the new one's list says that the old one is no more. */
+static void test_roots(void)
+{
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true), NULL);
+	struct pki_cert *fresh = pki_issue(SPEC(.cn = "inter", .ca = true), NULL);
+	struct pki_cert *of_old = leaf_of(old, true), *of_fresh = leaf_of(fresh, true);
+	g_autofree char *crl = pki_crl(fresh, old, -60, 3600);
+
+	check_orders(old, fresh, crl, of_old, REVOKED);
+	check_orders(old, fresh, crl, of_fresh, HS_OK, "");
+	pki_free(of_old);
+	pki_free(of_fresh);
+	pki_free(old);
+	pki_free(fresh);
+}
+
+/* The certificate that leaves its issuer open is an intermediate authority's. */
+static void test_intermediate(void)
+{
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true), ca);
+	struct pki_cert *fresh = pki_issue(SPEC(.cn = "inter", .ca = true), ca);
+	g_autofree char *crl = pki_crl(ca, old, -60, 3600);
+	g_autofree char *old_first = pki_chain(ca, old, fresh, NULL);
+	g_autofree char *fresh_first = pki_chain(ca, fresh, old, NULL);
+	const struct {
+		const struct pki_cert *by;
+		enum hs_outcome outcome;
+		const char *reason;
+	} cases[] = {
+		{ old, REVOKED },
+		{ fresh, HS_OK, "" },
+	};
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(cases); i++) {
+		const struct pki_spec spec = { .cn = "mid", .ca = true, .no_authority = true };
+		struct pki_cert *mid = pki_issue(&spec, cases[i].by), *leaf = leaf_of(mid, false);
+		g_autofree char *chain = pki_chain(leaf, mid, NULL);
+
+		check(old_first, crl, chain, leaf, cases[i].outcome, cases[i].reason);
+		check(fresh_first, crl, chain, leaf, cases[i].outcome, cases[i].reason);
+		pki_free(leaf);
+		pki_free(mid);
+	}
+	pki_free(old);
+	pki_free(fresh);
+}
+
+static void test_expired(void)
+{
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true, .from = -7200, .until = -60),
+					 ca);
+	struct pki_cert *fresh = pki_issue(SPEC(.cn = "inter", .ca = true, .key = PKI_RSA2048), ca);
+	struct pki_cert *of_old = leaf_of(old, true), *of_fresh = leaf_of(fresh, true);
+
+	check_orders(old, fresh, NULL, of_old, EXPIRED);
+	check_orders(old, fresh, NULL, of_fresh, HS_OK, "");
+	pki_free(of_old);
+	pki_free(of_fresh);
+	pki_free(old);
+	pki_free(fresh);
+}
+
+/* A key that was certified again signed in the name of both: one that is good is enough. */
+static void test_same_key(void)
+{
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true, .from = -7200, .until = -60),
+					 ca);
+	struct pki_cert *again = pki_issue(SPEC(.cn = "inter", .ca = true, .same_key = old), ca);
+	struct pki_cert *third = pki_issue(SPEC(.cn = "inter", .ca = true, .same_key = old), ca);
+	struct pki_cert *leaf = leaf_of(old, true);
+	g_autofree char *no_old = pki_crl(ca, old, -60, 3600);
+	g_autofree char *no_again = pki_crl(ca, again, -60, 3600);
+
+	check_orders(old, again, NULL, leaf, HS_OK, "");
+	check_orders(old, again, no_old, leaf, HS_OK, "");
+	check_orders(third, again, no_again, leaf, HS_OK, "");
+	check_orders(old, again, no_again, leaf, REVOKED);	/* and the other has expired */
+	pki_free(leaf);
+	pki_free(third);
+	pki_free(again);
+	pki_free(old);
+}
+
+/* By a third of that name, whom we do not know. */
+static void test_stranger(void)
+{
+	struct pki_cert *a = pki_issue(SPEC(.cn = "inter", .ca = true), ca);
+	struct pki_cert *b = pki_issue(SPEC(.cn = "inter", .ca = true), ca);
+	struct pki_cert *foreign = pki_issue(SPEC(.cn = "inter", .ca = true), other_ca);
+	struct pki_cert *leaf = leaf_of(foreign, true);
+
+	check_orders(a, b, NULL, leaf, UNKNOWN);
+	pki_free(leaf);
+	pki_free(foreign);
+	pki_free(b);
+	pki_free(a);
+}
+
+/* What is in the store itself needs no issuer there that is good. */
+static void test_pinned(void)
+{
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true, .from = -7200, .until = -60),
+					 NULL);
+	struct pki_cert *fresh = pki_issue(SPEC(.cn = "inter", .ca = true), NULL);
+	struct pki_cert *leaf = leaf_of(old, false);
+	struct pki_cert *former = pki_issue(SPEC(.cn = "self", .dns = { NAME }, .no_authority = true),
+					    NULL);
+	struct pki_cert *self = pki_issue(SPEC(.cn = "self", .dns = { NAME }, .no_authority = true),
+					  NULL);
+	g_autofree char *store = pki_chain(old, fresh, leaf, NULL);
+
+	check_orders(old, fresh, NULL, leaf, EXPIRED);
+	check(store, NULL, leaf->pem, leaf, HS_OK, "");
+	check_orders(former, self, NULL, former, HS_OK, "");
+	check_orders(former, self, NULL, self, HS_OK, "");
+	pki_free(leaf);
+	pki_free(former);
+	pki_free(self);
+	pki_free(old);
+	pki_free(fresh);
+}
+
+/* A stranger has a signature checked by each of them, and no more. */
+static void test_cost(void)
+{
+	struct side client = plain_client(), server = plain_server();
+	struct pki_cert *foreign = pki_issue(SPEC(.cn = "inter", .ca = true), other_ca);
+	struct pki_cert *leaf = leaf_of(foreign, true);
+	GString *store = g_string_new(ca->pem);
+	gint64 least = G_MAXINT64;
+
+	for (unsigned int i = 0; i < MANY; i++) {
+		struct pki_cert *one = pki_issue(SPEC(.cn = "inter", .ca = true), ca);
+
+		g_string_append(store, one->pem);
+		pki_free(one);
+	}
+	client.trust = store->str;
+	server.chain = leaf->pem;
+	server.key = leaf;
+	for (unsigned int i = 0; i < HOSTILE_RUNS; i++) {
+		struct side us = client, them = server;
+		struct pair p;
+		gint64 cost;
+
+		pair_open(&p, &us, &them);
+		cost = run_timed(&p, HS_CLIENT);
+		least = MIN(least, cost);
+		assert_outcome(&p, HS_CLIENT, HS_CERT_UNKNOWN_ISSUER);
+		pair_close(&p);
+	}
+	hostile_at_most("a stranger", least, HS_CLIENT, hostile_usual(HS_CLIENT), COST_LIMIT);
+	g_string_free(store, TRUE);
+	pki_free(leaf);
+	pki_free(foreign);
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	g_test_init(&argc, &argv, NULL);
+	pair_pki_new();
+	g_test_add_func("/namesakes/revoked", test_revoked);
+	g_test_add_func("/namesakes/roots", test_roots);
+	g_test_add_func("/namesakes/intermediate", test_intermediate);
+	g_test_add_func("/namesakes/expired", test_expired);
+	g_test_add_func("/namesakes/same-key", test_same_key);
+	g_test_add_func("/namesakes/stranger", test_stranger);
+	g_test_add_func("/namesakes/pinned", test_pinned);
+	g_test_add_func("/namesakes/cost", test_cost);
+	r = g_test_run();
+	pair_pki_free();
+	return r;
+}
