@@ -225,6 +225,33 @@ static void test_crl_nobody(void)
 	g_free(ours);
 }
 
+/* An old list is said to matter where it is the best there is of its issuer, and only there. */
+static void test_crl_stale_said(void)
+{
+	g_autofree char *older = pki_crl(ca, NULL, -9000, -7200);
+	g_autofree char *old = pki_crl(ca, NULL, -7200, -3600);
+	g_autofree char *good = pki_crl(ca, NULL, -60, 7200);
+	g_autofree char *future = pki_crl(ca, NULL, 3600, 7200);
+	g_autofree char *beside = g_strconcat(old, good, NULL);
+	g_autofree char *too_early = g_strconcat(old, future, NULL);
+	g_autofree char *behind = g_strconcat(good, old, NULL);
+	g_autofree char *both_old = g_strconcat(older, old, NULL);
+	const struct { const char *crl; unsigned int warnings; } cases[] = {
+		{ good, 0 }, { beside, 0 }, { behind, 0 }, { old, 1 }, { both_old, 2 },
+		{ too_early, 1 },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		GString *said = log_of_crl(cases[i].crl);
+		unsigned int n = 0;
+
+		for (const char *at = said->str; (at = strstr(at, "are refused until")); at++)
+			n++;
+		g_assert_cmpuint(n, ==, cases[i].warnings);
+		g_string_free(said, TRUE);
+	}
+}
+
 /* The key in what TLS_TX or TLS_RX was given (linux/tls.h), in the library's hexadecimal. */
 static char *key_text(const unsigned char *info)
 {
@@ -394,6 +421,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/engine/expired-certificate", test_expired_certificate);
 	g_test_add_func("/engine/stale-crl", test_stale_crl);
 	g_test_add_func("/engine/crl-nobody", test_crl_nobody);
+	g_test_add_func("/engine/crl-stale-said", test_crl_stale_said);
 	g_test_add_func("/engine/debug-keys", test_debug_keys);
 	g_test_add_func("/engine/system-store", test_system_store);
 	r = g_test_run();

@@ -296,6 +296,21 @@ int64_t trust_until(const struct trust *t)
 	return until;
 }
 
+/* Is there a list of the same issuer that certificates can be checked with now? */
+static bool has_current(const struct trust *t, const struct crl *crl, time_t now)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->n_crls; i++) {
+		const struct crl *other = &t->crls[i];
+
+		if (same_name(&other->issuer, &crl->issuer) && !is_stale(other, now) &&
+		    other->this_update <= now)
+			return true;
+	}
+	return false;
+}
+
 /* Returns 0, or -EKEYEXPIRED: those that serve now are better. */
 static int check_crl_dates(const struct trust *t, int64_t in_use, const struct log *log,
 			   char *reason, size_t reason_size)
@@ -308,7 +323,7 @@ static int check_crl_dates(const struct trust *t, int64_t in_use, const struct l
 		const struct crl *crl = &t->crls[i];
 		gnutls_datum_t dn = { NULL, 0 };
 
-		if (!is_stale(crl, now))
+		if (!is_stale(crl, now) || has_current(t, crl, now))
 			continue;
 		cert_name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer,
 			  sizeof(issuer));
