@@ -166,6 +166,52 @@ static void test_self_signed(void)
 	pki_free(cert);
 }
 
+/*
+ * Certificates in the store that are no authorities: a server's former and present one. They need
+ * no issuer there, as long as the issuer's does not come with them.
+ */
+static void test_pinned(void)
+{
+	const struct pki_spec spec = { .cn = "the server", .dns = { NAME } };
+	const struct pki_spec old_spec = { .cn = "old", .dns = { NAME }, .from = -7200, .until = -60 };
+	struct pki_cert *mid = pki_issue(&(struct pki_spec){ .cn = "mid", .ca = true }, ca);
+	struct pki_cert *a = pki_issue(&spec, mid), *b = pki_issue(&spec, mid);
+	struct pki_cert *old = pki_issue(&old_spec, mid), *other = pki_issue(&spec, mid);
+	g_autofree char *store = pki_chain(a, b, old, NULL), *with_mid = pki_chain(a, mid, NULL);
+	const struct {
+		const struct pki_cert *key;
+		const char *sent;
+		enum hs_outcome outcome;
+		const char *reason;
+	} cases[] = {
+		{ a, a->pem, HS_OK, "" },
+		{ b, b->pem, HS_OK, "" },
+		{ old, old->pem, HS_CERT_EXPIRED, "the server's certificate expired on " },
+		{ other, other->pem, HS_CERT_UNKNOWN_ISSUER, "the issuer \"CN=mid\" of the server's" },
+		{ a, with_mid, HS_CERT_UNKNOWN_ISSUER, "the issuer \"CN=test CA\" of the certificate "
+		  "\"CN=mid\" in the server's chain is not in" },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct side client = plain_client(), server = plain_server();
+		struct pair p;
+
+		client.trust = store;
+		server.chain = cases[i].sent;
+		server.key = cases[i].key;
+		pair_open(&p, &client, &server);
+		pair_run(&p);
+		assert_outcome(&p, HS_CLIENT, cases[i].outcome);
+		assert_reason(&p, HS_CLIENT, cases[i].reason);
+		pair_close(&p);
+	}
+	pki_free(a);
+	pki_free(b);
+	pki_free(old);
+	pki_free(other);
+	pki_free(mid);
+}
+
 /* A leaf that issues certificates; an expired and a purpose-bound intermediate. */
 static void test_bad_intermediate(void)
 {
@@ -462,6 +508,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/verify/unknown-issuer", test_unknown_issuer);
 	g_test_add_func("/verify/namesake-ca", test_namesake_ca);
 	g_test_add_func("/verify/self-signed", test_self_signed);
+	g_test_add_func("/verify/pinned", test_pinned);
 	g_test_add_func("/verify/bad-intermediate", test_bad_intermediate);
 	g_test_add_func("/verify/expired-ca", test_expired_ca);
 	g_test_add_func("/verify/crl", test_crl);

@@ -349,27 +349,6 @@ static void explain(const struct check *c, unsigned int status)
 	gnutls_free(text.data);
 }
 
-/* Is a certificate of the path itself in the store? Then it needs no issuer there. */
-static bool is_pinned(const struct check *c)
-{
-	gnutls_datum_t dn = { NULL, 0 };
-	gnutls_x509_crt_t found;
-	bool pinned = false;
-	unsigned int i;
-
-	for (i = 0; i < c->path.n && !pinned; i++) {
-		if (gnutls_x509_crt_get_raw_dn(c->path.cert[i], &dn) < 0)
-			continue;
-		if (gnutls_x509_trust_list_get_issuer_by_dn(trust_list(c->trust), &dn, &found,
-							    GNUTLS_TL_GET_COPY) == 0) {
-			pinned = gnutls_x509_crt_equals(found, c->path.cert[i]);
-			gnutls_x509_crt_deinit(found);
-		}
-		gnutls_free(dn.data);
-	}
-	return pinned;
-}
-
 /* Is @cert itself in the store? */
 static bool holds(const struct trust *trust, gnutls_x509_crt_t cert)
 {
@@ -394,17 +373,16 @@ static bool holds(const struct trust *trust, gnutls_x509_crt_t cert)
 /*
  * The library goes from the anchor down and stops at the first link that does
  * not hold. So a stranger without a certificate of ours costs one signature
- * check by a key of the store, and none when the chain ends elsewhere.
+ * check by a key of the store, and none when the chain ends elsewhere: without
+ * an issuer in the store it looks whether the last of the path is there itself,
+ * and if so goes down from that. A peer's own certificate needs no issuer
+ * there then, unless the peer sends the issuer: then that is the last.
  */
 static void check_path(struct check *c)
 {
 	unsigned int status = 0;
 	int r;
 
-	if (!c->path.anchor && !is_pinned(c)) {
-		explain_no_anchor(c);
-		return;
-	}
 	if (c->path.has_namesakes)
 		r = verify_under(c->path.cert, c->path.n, c->path.anchor,
 				 holds(c->trust, c->path.cert[0]) ? c->path.cert[0] : NULL,
