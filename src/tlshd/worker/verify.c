@@ -522,13 +522,16 @@ static void check_name(struct check *c, const struct peername *want, char matche
 {
 	gnutls_subject_alt_names_t names;
 	char list[200] = "";
+	int r;
 
 	if (gnutls_subject_alt_names_init(&names) < 0) {
 		verdict_set(c->v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
 		return;
 	}
-	if (read_names(c->path.cert[0], names) < 0 ||
-	    !find_name(names, want, matched, list, sizeof(list))) {
+	r = read_names(c->path.cert[0], names);
+	if (r == GNUTLS_E_MEMORY_ERROR) {
+		verdict_set(c->v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+	} else if (r < 0 || !find_name(names, want, matched, list, sizeof(list))) {
 		if (list[0])
 			verdict_set(c->v, HS_CERT_NAME, GNUTLS_A_BAD_CERTIFICATE,
 				    "the %s's certificate is for %s, not for %s", c->peer, list,
