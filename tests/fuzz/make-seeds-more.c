@@ -217,6 +217,20 @@ static void put_end(GByteArray *to)
 		put_u32(to, 0);
 }
 
+static void put_family(GByteArray *to, const char *group_name)
+{
+	GByteArray *group = g_byte_array_new(), *groups = g_byte_array_new();
+	GByteArray *message = g_byte_array_new();
+	uint16_t id = FAMILY;
+
+	put_attr(message, CTRL_ATTR_FAMILY_ID, &id, sizeof(id));
+	put_attr_u32(group, CTRL_ATTR_MCAST_GRP_ID, 6);
+	put_attr(group, CTRL_ATTR_MCAST_GRP_NAME, group_name, strlen(group_name) + 1);
+	put_nest(groups, 1, group);
+	put_nest(message, CTRL_ATTR_MCAST_GROUPS, groups);
+	put_message(to, GENL_ID_CTRL, 0, CTRL_CMD_NEWFAMILY, message);
+}
+
 static void netlink(void)
 {
 	GByteArray *out = g_byte_array_new();
@@ -248,6 +262,18 @@ static void netlink(void)
 	put_u8(out, 3 | 1 << 2 | 0x80);
 	put_error(out, -22);
 	seed("netlink", "policy", out);
+
+	/* There; without the group; gone, with a DONE that cannot be sent. */
+	g_byte_array_set_size(out, 0);
+	put_u8(out, 2 | 1 << 2 | 0x20);
+	put_family(out, "tlshd");
+	put_u8(out, 2 | 1 << 2 | 0x20);
+	put_family(out, "other");
+	put_u8(out, 2 | 1 << 2 | 0x20);
+	put_error(out, -2);
+	put_u8(out, 3 | 1 << 2 | 0x80);
+	put_error(out, 0);
+	seed("netlink", "family", out);
 	g_byte_array_unref(out);
 }
 

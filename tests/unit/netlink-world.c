@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <linux/genetlink.h>
-#include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,9 +13,6 @@ int __real_nl_connect(struct nl_sock *sk, int protocol);
 int __wrap_nl_connect(struct nl_sock *sk, int protocol);
 int __real_nl_send(struct nl_sock *sk, struct nl_msg *msg);
 int __wrap_nl_send(struct nl_sock *sk, struct nl_msg *msg);
-int __real_genl_ctrl_resolve(struct nl_sock *sk, const char *name);
-int __wrap_genl_ctrl_resolve(struct nl_sock *sk, const char *name);
-int __wrap_genl_ctrl_resolve_grp(struct nl_sock *sk, const char *family, const char *group);
 int __wrap_nl_socket_add_membership(struct nl_sock *sk, int group);
 
 const struct listed linux_6_12[4] = {
@@ -99,6 +95,42 @@ void dump_nothing(struct nl_sock *sk, uint32_t seq)
 		kernel_sends(sk, error_reply(seq, world->dump_error));
 }
 
+struct nl_msg *family_message(uint32_t seq, int family, const char *group)
+{
+	struct nl_msg *msg = nlmsg_alloc();
+	struct nlattr *all, *one;
+
+	g_assert_nonnull(genlmsg_put(msg, 0, seq, GENL_ID_CTRL, 0, 0, CTRL_CMD_NEWFAMILY, 2));
+	nla_put_u16(msg, CTRL_ATTR_FAMILY_ID, (uint16_t)family);
+	all = nest(msg, CTRL_ATTR_MCAST_GROUPS);
+	one = nest(msg, 1);
+	nla_put_u32(msg, CTRL_ATTR_MCAST_GRP_ID, GROUP + 1);
+	nla_put_string(msg, CTRL_ATTR_MCAST_GRP_NAME, "none");
+	nla_nest_end(msg, one);
+	one = nest(msg, 2);
+	nla_put_u32(msg, CTRL_ATTR_MCAST_GRP_ID, GROUP);
+	nla_put_string(msg, CTRL_ATTR_MCAST_GRP_NAME, group);
+	nla_nest_end(msg, one);
+	nla_nest_end(msg, all);
+	return msg;
+}
+
+static void fake_family(struct nl_sock *sk, struct nlmsghdr *hdr)
+{
+	const char *name = nla_get_string(nlmsg_find_attr(hdr, GENL_HDRLEN,
+							  CTRL_ATTR_FAMILY_NAME));
+
+	if (!strcmp(name, "nlctrl")) {
+		kernel_sends(sk, family_message(hdr->nlmsg_seq, GENL_ID_CTRL, "notify"));
+		return;
+	}
+	g_assert_cmpstr(name, ==, HANDSHAKE_FAMILY_NAME);
+	if (world->family == SILENT)
+		return;
+	kernel_sends(sk, world->family < 0 ? error_reply(hdr->nlmsg_seq, world->family) :
+			 family_message(hdr->nlmsg_seq, world->family, HANDSHAKE_MCGRP_TLSHD));
+}
+
 static void fake_policy(struct nl_sock *sk, struct nlmsghdr *hdr)
 {
 	struct nlattr *family = nlmsg_find_attr(hdr, GENL_HDRLEN, CTRL_ATTR_FAMILY_ID);
@@ -149,7 +181,11 @@ int __wrap_nl_send(struct nl_sock *sk, struct nl_msg *msg)
 	if (!world)
 		return __real_nl_send(sk, msg);
 	if (hdr->nlmsg_type == GENL_ID_CTRL) {
-		fake_policy(sk, hdr);
+		g_assert_true(sk != world->commands);
+		if (genlmsg_hdr(hdr)->cmd == CTRL_CMD_GETFAMILY)
+			fake_family(sk, hdr);
+		else
+			fake_policy(sk, hdr);
 		return 1;
 	}
 	g_assert_cmpint(hdr->nlmsg_type, ==, world->family);
@@ -163,21 +199,9 @@ int __wrap_nl_connect(struct nl_sock *sk, int protocol)
 	return __real_nl_connect(sk, world ? NETLINK_USERSOCK : protocol);
 }
 
-int __wrap_genl_ctrl_resolve(struct nl_sock *sk, const char *name)
-{
-	if (!world)
-		return __real_genl_ctrl_resolve(sk, name);
-	g_assert_cmpstr(name, ==, HANDSHAKE_FAMILY_NAME);
-	return world->family;
-}
-
-int __wrap_genl_ctrl_resolve_grp(struct nl_sock *sk, const char *family, const char *group)
-{
-	return 3;
-}
-
 int __wrap_nl_socket_add_membership(struct nl_sock *sk, int group)
 {
+	g_assert_cmpint(group, ==, GROUP);
 	return 0;
 }
 

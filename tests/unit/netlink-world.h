@@ -17,6 +17,7 @@
 #include "tlshd/monitor/netlink.h"
 
 #define FAMILY 27
+#define GROUP 3
 #define SILENT 1	/* in place of an errno: no answer */
 #define AUTH 0x2bad5eed	/* the remote-auth of netlink_done() in the tests; the descriptor is 5 */
 
@@ -32,7 +33,7 @@ struct world {
 	struct log log;
 	struct netlink *nl;
 	struct nl_sock *commands;	/* of @nl: only DONEs of requests may come there */
-	int family;		/* as resolved; negative: an error */
+	int family;		/* as nlctrl says; negative: an error; SILENT */
 	/* The kernel's answers. */
 	void (*dump)(struct nl_sock *sk, uint32_t seq);
 	const struct listed *listed;
@@ -56,6 +57,8 @@ void assert_said(const GString *said, const char *part);
 /* That is what the dump of Linux 6.12 says. */
 void assert_linux_6_12(const struct netlink_policy *policy);
 
+/* What nlctrl says of a family with two groups, as the kernel makes it. */
+struct nl_msg *family_message(uint32_t seq, int family, const char *group);
 /* Messages of a dump, as the kernel makes them. */
 struct nl_msg *policy_message(uint32_t seq);
 struct nl_msg *operation(uint32_t seq, int cmd, uint32_t index);

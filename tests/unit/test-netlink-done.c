@@ -133,7 +133,7 @@ static void test_anew(struct world *w, gconstpointer unused)
 	w->listed = no_remote_auth;
 	g_assert_cmpint(join(w)->remote_auth, ==, NETLINK_REFUSED);
 	g_assert_cmpuint(w->n_debug, ==, 2);
-	w->family = -NLE_OBJ_NOTFOUND;
+	w->family = -ENOENT;
 	g_assert_cmpint(join(w)->remote_auth, ==, NETLINK_UNTOLD);
 	g_assert_false(w->nl->policy.dumped);
 	g_assert_cmpuint(w->n_dumps, ==, 0);
@@ -150,6 +150,30 @@ static void test_anew(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(w->n_warnings, ==, 0);
 }
 
+/*
+ * Whether the family is still there cannot be found out just now, and every other family that comes
+ * makes us ask: what was taken is answered all the same.
+ */
+static void test_not_told(struct world *w, gconstpointer unused)
+{
+	static const int errors[] = {
+		SILENT, -ENOMEM, -ENOBUFS, -EMSGSIZE, -EINTR, -EAGAIN, -EBUSY, -EPERM, -ESRCH,
+	};
+	enum netlink_join joined = NETLINK_JOINED;
+
+	join(w);
+	for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+		w->family = errors[i];
+		g_assert_cmpint(netlink_join(w->nl, &joined), <, 0);
+		g_assert_cmpint(joined, ==, NETLINK_JOINED);
+		w->family = FAMILY;
+		w->n_done = 0;
+		g_assert_cmpint(netlink_done(w->nl, 5, 0, AUTH), ==, 0);
+		g_assert_cmpuint(w->n_done, ==, 1);
+		g_assert_true(w->last_had_auth);
+	}
+}
+
 #define ADD(name, fn) \
 	g_test_add("/netlink-done/" name, struct world, NULL, set_up, fn, tear_down)
 
@@ -161,5 +185,6 @@ int main(int argc, char **argv)
 	ADD("retry", test_retry);
 	ADD("no-retry", test_no_retry);
 	ADD("anew", test_anew);
+	ADD("not-told", test_not_told);
 	return g_test_run();
 }

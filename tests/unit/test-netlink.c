@@ -16,6 +16,14 @@ static int fake_send(struct nl_sock *sk, struct nl_msg *msg);
 
 static ssize_t fake_recv(int fd, void *buf, size_t size, int flags);
 
+/* The family is another where one is needed that this host's kernel has. */
+#include "uapi/handshake.h"
+#undef HANDSHAKE_FAMILY_NAME
+#undef HANDSHAKE_MCGRP_TLSHD
+#define HANDSHAKE_FAMILY_NAME family_name
+#define HANDSHAKE_MCGRP_TLSHD group_name
+static const char *family_name = "handshake", *group_name = "tlshd";
+
 #define recv fake_recv
 #define nl_connect fake_connect
 #define nl_send fake_send
@@ -115,6 +123,8 @@ static void fake_kernel(struct nl_sock *sk, uint32_t seq)
 
 static int fake_send(struct nl_sock *sk, struct nl_msg *msg)
 {
+	if (real_kernel)
+		return nl_send(sk, msg);
 	g_assert_true(sk == world->nl->commands);
 	if (world->send_error)
 		return world->send_error;
@@ -427,6 +437,51 @@ static void test_join(void)
 	}
 }
 
+/*
+ * nlctrl is a family, too. While our memory is short it stays what it is: what was taken from it
+ * must be answered.
+ */
+static void test_join_no_memory(void)
+{
+	const struct log log = { LOG_DEBUG, sink, NULL };
+	CLEANUP(netlink_closep) struct netlink *nl = NULL;
+	enum netlink_join joined = NETLINK_NO_FAMILY;
+	unsigned long n = 0;
+	int r = -1;
+
+	real_kernel = true;
+	family_name = "nlctrl";
+	group_name = "notify";
+	g_assert_cmpint(netlink_open(&nl, &log), ==, 0);
+	g_assert_cmpint(netlink_join(nl, &joined), ==, 0);
+	g_assert_cmpint(joined, ==, NETLINK_JOINED);
+	g_assert_cmpint(nl->family, ==, GENL_ID_CTRL);
+	for (enum fail_malloc how = FAIL_ONCE; how <= FAIL_FROM; how++) {
+		bool failed = true;
+
+		for (n = 1; failed; n++) {
+			fail_malloc_begin(n, how);
+			r = netlink_join(nl, &joined);
+			failed = fail_malloc_end();
+			g_assert_cmpint(nl->family, ==, GENL_ID_CTRL);
+			g_assert_cmpint(joined, ==, NETLINK_JOINED);
+		}
+		g_assert_cmpint(r, ==, 0);
+	}
+	g_assert_cmpuint(n, >, 1);
+	/* One that is not there is known not to be, and one without the group is not ours. */
+	family_name = "nobody's";
+	g_assert_cmpint(netlink_join(nl, &joined), ==, 0);
+	g_assert_cmpint(joined, ==, NETLINK_NO_FAMILY);
+	g_assert_cmpint(nl->family, <, 0);
+	family_name = "nlctrl";
+	group_name = "nobody's";
+	g_assert_cmpint(netlink_join(nl, &joined), ==, 0);
+	g_assert_cmpint(joined, ==, NETLINK_NO_FAMILY);
+	family_name = "handshake";
+	group_name = "tlshd";
+}
+
 #define ADD(name, fn) \
 	g_test_add("/netlink/" name, struct world, NULL, set_up, fn, tear_down)
 
@@ -445,5 +500,6 @@ int main(int argc, char **argv)
 	ADD("events", test_events);
 	ADD("events/overrun", test_overrun);
 	g_test_add_func("/netlink/join", test_join);
+	g_test_add_func("/netlink/join/no-memory", test_join_no_memory);
 	return g_test_run();
 }

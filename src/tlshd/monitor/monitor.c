@@ -129,9 +129,6 @@ static int join(struct monitor *m)
 	}
 	m->rejoining = false;
 	m->joined = joined == NETLINK_JOINED;
-	/* The library says "not there" also when it had no memory to read the answer. */
-	if (m->serving && !m->joined)
-		rejoin_later(m);
 	/* It came while we waited: what the start could not do, load the kernel's TLS, is due now. */
 	if (m->joined && m->extend && probe_ciphers(&ciphers) == 0 && !ciphers)
 		log_error(m->log, NO_KTLS);

@@ -14,6 +14,8 @@ struct nlmsghdr;
 
 #define NETLINK_DATAGRAM_MAX 16384	/* bytes; the kernel sends no more than 4 KiB for what is asked here */
 
+#define CTRL_VERSION 2	/* of the family nlctrl */
+
 /*
  * libnl's error code @nle, of either sign, as a negative errno or 0. Only what
  * these files meet: libnl folds many errnos into few codes, the rest is -EIO.

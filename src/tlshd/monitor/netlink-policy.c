@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
-#include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
 #include <stdio.h>
@@ -27,7 +26,6 @@
 #include "tlshd/monitor/netlink-command.h"
 #include "uapi/handshake.h"
 
-#define CTRL_VERSION 2	/* of nlctrl */
 #define NO_INDEX UINT32_MAX
 #define TYPE_UNKNOWN UINT8_MAX	/* in types[]: later than this file */
 

@@ -2,8 +2,7 @@
 #include "tlshd/monitor/netlink.h"
 
 #include <errno.h>
-#include <netlink/errno.h>
-#include <netlink/genl/ctrl.h>
+#include <linux/genetlink.h>
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
 #include <stdlib.h>
@@ -31,6 +30,12 @@ struct netlink {
 	int family_group;	/* nlctrl's "notify" */
 	bool watching_families;
 	struct netlink_policy policy;	/* of DONE, from the last join */
+};
+
+/* A family and one of its groups, as nlctrl tells of them. */
+struct found {
+	const char *group_name;
+	int family, group;	/* -1: it does not tell */
 };
 
 /* What the callback of one read leaves behind. */
@@ -77,18 +82,91 @@ int netlink_open(struct netlink **ret, const struct log *log)
 	return 0;
 }
 
-int netlink_family_exists(void)
+/* GROUPS: { index: { ID, NAME } } */
+static void find_group(struct nlattr *groups, struct found *found)
 {
-	CLEANUP(netlink_free_sock) struct nl_sock *resolver = NULL;
-	int r = netlink_connect(&resolver);
+	struct nlattr *group, *name, *id;
+	int left;
+
+	nla_for_each_nested(group, groups, left) {
+		name = nla_find(nla_data(group), nla_len(group), CTRL_ATTR_MCAST_GRP_NAME);
+		id = nla_find(nla_data(group), nla_len(group), CTRL_ATTR_MCAST_GRP_ID);
+		if (name && !nla_strcmp(name, found->group_name) && id &&
+		    nla_len(id) >= (int)sizeof(uint32_t))
+			found->group = nla_get_s32(id);
+	}
+}
+
+static void on_family(struct nlmsghdr *hdr, void *ctx)
+{
+	struct found *found = ctx;
+	struct nlattr *attr;
+	int left;
+
+	if (hdr->nlmsg_type != GENL_ID_CTRL || !genlmsg_valid_hdr(hdr, 0) ||
+	    genlmsg_hdr(hdr)->cmd != CTRL_CMD_NEWFAMILY)
+		return;
+	nla_for_each_attr(attr, genlmsg_attrdata(genlmsg_hdr(hdr), 0),
+			  genlmsg_attrlen(genlmsg_hdr(hdr), 0), left) {
+		if (nla_type(attr) == CTRL_ATTR_FAMILY_ID &&
+		    nla_len(attr) >= (int)sizeof(uint16_t))
+			found->family = nla_get_u16(attr);
+		else if (nla_type(attr) == CTRL_ATTR_MCAST_GROUPS)
+			find_group(attr, found);
+	}
+}
+
+/*
+ * Asks the kernel for the numbers of the family @name and of its @group. The library's own calls
+ * for that say "not there" also when they had no memory to read the answer, and what was taken
+ * from a family that is there must be answered. Returns 0; -ENOENT only when the kernel says
+ * so, or the family has no such group; another negative errno. @sk is one for netlink_command().
+ */
+static int find_family(struct nl_sock *sk, struct nl_msg *msg, const char *name,
+		       const char *group, struct found *ret)
+{
+	struct found found = { .group_name = group, .family = -1, .group = -1 };
+	int r = netlink_compose(msg, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_VERSION, 0);
 
 	if (r < 0)
 		return r;
-	r = genl_ctrl_resolve(resolver, HANDSHAKE_FAMILY_NAME);
+	if (nla_put_string(msg, CTRL_ATTR_FAMILY_NAME, name) < 0)
+		return -ENOMEM;
+	r = netlink_command(sk, msg, on_family, &found);
+	if (r < 0)
+		return r;
+	if (found.family < NLMSG_MIN_TYPE)
+		return -EPROTO;
+	if (found.group < 0)
+		return -ENOENT;
+	*ret = found;
+	return 0;
+}
+
+/* A socket for what is asked besides the commands. Returns 0 or a negative errno. */
+static int open_resolver(struct nl_sock **ret)
+{
+	CLEANUP(netlink_free_sock) struct nl_sock *sk = NULL;
+	int r = netlink_connect(&sk);
+
 	if (r >= 0)
-		return 1;
-	r = netlink_errno(r);
-	return r == -ENOENT ? 0 : r;
+		r = netlink_for_commands(sk);
+	if (r >= 0)
+		*ret = TAKE_PTR(sk);
+	return r;
+}
+
+int netlink_family_exists(void)
+{
+	CLEANUP(netlink_free_sock) struct nl_sock *resolver = NULL;
+	CLEANUP(netlink_free_msg) struct nl_msg *msg = nlmsg_alloc();
+	struct found found;
+	int r = msg ? open_resolver(&resolver) : -ENOMEM;
+
+	if (r >= 0)
+		r = find_family(resolver, msg, HANDSHAKE_FAMILY_NAME, HANDSHAKE_MCGRP_TLSHD,
+				&found);
+	return r == -ENOENT ? 0 : r < 0 ? r : 1;
 }
 
 void netlink_close(struct netlink *nl)
@@ -103,13 +181,15 @@ void netlink_close(struct netlink *nl)
 
 static int watch_families(struct netlink *nl, struct nl_sock *resolver)
 {
+	struct found nlctrl;
 	int r;
 
 	if (nl->watching_families)
 		return 0;
-	r = genl_ctrl_resolve_grp(resolver, "nlctrl", "notify");
-	if (r >= 0)
-		r = nl_socket_add_membership(nl->events, r);
+	r = find_family(resolver, nl->msg, "nlctrl", "notify", &nlctrl);
+	if (r < 0)
+		return r;
+	r = nl_socket_add_membership(nl->events, nlctrl.group);
 	if (r < 0)
 		return netlink_errno(r);
 	nl->watching_families = true;
@@ -126,8 +206,7 @@ static void learn_policy(struct netlink *nl, struct nl_sock *sk, int family)
 	struct netlink_policy policy = { 0 };
 	char text[NETLINK_POLICY_TEXT];
 
-	if (netlink_for_commands(sk) == 0)
-		netlink_policy_learn(sk, nl->msg, family, &policy);
+	netlink_policy_learn(sk, nl->msg, family, &policy);
 	if (family == nl->family && netlink_policy_equal(&policy, &nl->policy))
 		return;
 	nl->policy = policy;
@@ -138,32 +217,31 @@ static void learn_policy(struct netlink *nl, struct nl_sock *sk, int family)
 int netlink_join(struct netlink *nl, enum netlink_join *ret)
 {
 	CLEANUP(netlink_free_sock) struct nl_sock *resolver = NULL;
-	int family, group, r;
+	struct found found;
+	int r;
 
-	r = netlink_connect(&resolver);
+	r = open_resolver(&resolver);
 	if (r < 0)
 		return r;
 	/* Watch first, resolve second: a family that comes in between is not missed. */
 	r = watch_families(nl, resolver);
 	if (r < 0)
 		return r;
-	family = genl_ctrl_resolve(resolver, HANDSHAKE_FAMILY_NAME);
-	group = family < 0 ? family : genl_ctrl_resolve_grp(resolver, HANDSHAKE_FAMILY_NAME,
-							    HANDSHAKE_MCGRP_TLSHD);
-	if (group < 0) {
-		r = netlink_errno(group);
-		if (r != -ENOENT)
-			return r;
+	r = find_family(resolver, nl->msg, HANDSHAKE_FAMILY_NAME, HANDSHAKE_MCGRP_TLSHD, &found);
+	if (r == -ENOENT) {
+		/* The requests have gone with it: nobody waits for what cannot be sent now. */
 		nl->family = -1;
 		nl->policy = (struct netlink_policy){ 0 };
 		*ret = NETLINK_NO_FAMILY;
 		return 0;
 	}
-	r = nl_socket_add_membership(nl->events, group);
+	if (r < 0)
+		return r;
+	r = nl_socket_add_membership(nl->events, found.group);
 	if (r < 0)
 		return netlink_errno(r);
-	learn_policy(nl, resolver, family);
-	nl->family = family;
+	learn_policy(nl, resolver, found.family);
+	nl->family = found.family;
 	*ret = NETLINK_JOINED;
 	return 0;
 }

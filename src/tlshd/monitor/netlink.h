@@ -53,7 +53,8 @@ enum netlink_join {
  * Joins the group "tlshd". When the family is not there, subscribes to the
  * announcements of new families instead (NETLINK_FAMILY). Also asks the kernel
  * what its DONE takes; what it answers never is an error here. Returns 0 or a
- * negative errno.
+ * negative errno: then it is not known whether the family is there, and what is known
+ * of it stays in use, so that what was taken can be answered.
  */
 int netlink_join(struct netlink *nl, enum netlink_join *ret);
 
