@@ -81,6 +81,17 @@ static void look_around(char **argv)
 		g_snprintf(text, sizeof(text), "environment %s", *e);
 		say(text);
 	}
+	for (int sig = 1; sig < NSIG; sig++) {
+		struct sigaction sa = { .sa_handler = SIG_DFL };
+		sigset_t blocked;
+
+		sigprocmask(SIG_SETMASK, NULL, &blocked);
+		sigaction(sig, NULL, &sa);
+		if (sa.sa_handler != SIG_IGN && sigismember(&blocked, sig) < 1)
+			continue;
+		g_snprintf(text, sizeof(text), "signal %d", sig);
+		say(text);
+	}
 	for (int fd = 0; fd < 1000; fd++) {
 		if (fcntl(fd, F_GETFD) < 0)
 			continue;
@@ -194,6 +205,27 @@ static void test_environment(void)
 	g_unsetenv("LD_PRELOAD");
 }
 
+/* What the monitor ignores or blocks, by itself or because it was started so, is its own affair. */
+static void test_signals(void)
+{
+	static const int signals[] = { SIGPIPE, SIGXFSZ, SIGHUP, SIGTERM, SIGUSR1 };
+	g_autofree char *said = NULL;
+	sigset_t mask, before;
+
+	sigemptyset(&mask);
+	for (size_t i = 0; i < G_N_ELEMENTS(signals); i++) {
+		signal(signals[i], SIG_IGN);
+		sigaddset(&mask, signals[i]);
+	}
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, &before);
+	said = run(CHILD_WORKER);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
+		signal(signals[i], SIG_DFL);
+	g_assert_null(strstr(said, "\nsignal "));
+}
+
 /* A variable too long for us is left out, not cut. */
 static void test_long(void)
 {
@@ -231,6 +263,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/spawn/who", test_who);
 	g_test_add_func("/spawn/environment", test_environment);
+	g_test_add_func("/spawn/signals", test_signals);
 	g_test_add_func("/spawn/long", test_long);
 	g_test_add_func("/spawn/freed-memory", test_freed_memory);
 	return g_test_run();

@@ -355,6 +355,10 @@ static int setup_events(struct monitor *m)
 	sigaddset(&mask, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* Under a limit on the size of files a copy of one is to fail: it is no reason to end. */
+	signal(SIGXFSZ, SIG_IGN);
+	/* Who started us may ignore its own children's ends, which lasts: ours would tell us nothing. */
+	signal(SIGCHLD, SIG_DFL);
 
 	r = sd_event_new(&m->event);
 	if (r >= 0)
