@@ -60,6 +60,12 @@ int __real_channel_send(int channel, const struct wire_message *msg, int fd);
 int __wrap_channel_send(int channel, const struct wire_message *msg, int fd);
 int __wrap_channel_send(int channel, const struct wire_message *msg, int fd)
 {
+	void (*before)(void) = world->before_drain;
+
+	if (before && msg->type == WIRE_DRAIN) {
+		world->before_drain = NULL;
+		before();
+	}
 	if (world->send_faults) {
 		world->send_faults--;
 		return world->send_error;

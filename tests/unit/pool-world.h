@@ -107,6 +107,7 @@ struct world {
 	GArray *delays;		/* uint64_t, us: what it waited for */
 	int send_error, spawn_error;	/* of the next channel_send(), spawn_child() */
 	unsigned int send_faults, spawn_after, spawn_faults;
+	void (*before_drain)(void);	/* called once, before the next WIRE_DRAIN is sent */
 };
 
 extern struct world *world;

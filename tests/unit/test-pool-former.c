@@ -137,6 +137,79 @@ static void test_idle_former(struct world *w, gconstpointer unused)
 	g_assert_false(pool_crowded(w->pool));
 }
 
+/* --- a worker that ends at the very moment at which it is to be told to drain --- */
+
+static void let_all_end(void)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		struct task *held = g_ptr_array_index(world->tasks, i);
+
+		g_assert_no_errno(kill(held->pid, SIGCONT));
+		wait_for_end(held->pid);
+	}
+}
+
+static void kill_all(void)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		struct task *held = g_ptr_array_index(world->tasks, i);
+
+		g_assert_no_errno(kill(held->pid, SIGKILL));
+		wait_for_end(held->pid);
+	}
+}
+
+/* Each holds a job and has another before it, of the name @last; and is stopped. */
+static void stop_all_with(const char *last)
+{
+	struct task *held[2];
+
+	start(2);
+	for (unsigned int i = 0; i < 2; i++)
+		held[i] = give_for_sure("hold");
+	for (unsigned int i = 0; i < 2; i++)
+		WAIT(held[i]->pid);
+	g_assert_cmpint(held[0]->pid, !=, held[1]->pid);
+	for (unsigned int i = 0; i < 2; i++)
+		stop(held[i]->pid);
+	for (unsigned int i = 0; i < 2; i++)
+		give_for_sure(last);
+}
+
+/* What it has said before counts, although nobody has read it. */
+static void test_drain_ended(struct world *w, gconstpointer unused)
+{
+	stop_all_with("answer-exit");
+	w->before_drain = let_all_end;
+	start(2);
+	WAIT(n_alive() == 4);
+	for (unsigned int i = 0; i < w->tasks->len; i++) {
+		const struct task *task = g_ptr_array_index(w->tasks, i);
+
+		g_assert_cmpuint(task->n_results, ==, 1);
+		g_assert_cmpint(task->outcome, ==, HS_OK);
+	}
+	g_assert_cmpuint(w->n_died, ==, 0);
+	/* They have done what they were to do. */
+	g_assert_false(logged("<3>"));
+}
+
+/* And where it ended without its answers, the log says how. */
+static void test_drain_killed(struct world *w, gconstpointer unused)
+{
+	stop_all_with("ok");
+	w->before_drain = kill_all;
+	start(2);
+	WAIT(n_alive() == 4);
+	g_assert_cmpuint(w->n_died, ==, 2);
+	g_assert_true(logged("was killed by signal 9 (SIGKILL); handshakes that end with it: 2"));
+	for (unsigned int i = 0; i < w->tasks->len; i++) {
+		const struct task *task = g_ptr_array_index(w->tasks, i);
+
+		g_assert_cmpuint(task->n_deaths, ==, 1);
+	}
+}
+
 #define ADD(name, fn) g_test_add("/pool/" name, struct world, NULL, set_up, fn, tear_down)
 
 int main(int argc, char **argv)
@@ -152,5 +225,7 @@ int main(int argc, char **argv)
 	ADD("dates-after-failure", test_dates_after_failure);
 	ADD("crowded", test_crowded);
 	ADD("idle-former", test_idle_former);
+	ADD("drain/ended", test_drain_ended);
+	ADD("drain/killed", test_drain_killed);
 	return g_test_run();
 }

@@ -180,8 +180,11 @@ void pair_drain(struct pair *pair)
 	pair->drain = r == -EAGAIN || r == -ENOMEM || r == -ENOBUFS;
 	if (pair->drain)
 		sd_event_source_set_io_events(worker->io, EPOLLIN | EPOLLOUT);
-	else if (r < 0)
-		pool_end_pair(pair, r, pair->in_flight ? "a former worker cannot be reached" : NULL);
+	if (r >= 0 || pair->drain)
+		return;
+	/* It has ended, perhaps a moment ago, and with the answers that were to be its last. */
+	pair_read_last_words(pair);
+	pair_end_unreachable(worker);
 }
 
 void pair_end_by(struct child *c, const char *what)
