@@ -201,6 +201,10 @@ static void work(struct held *held, const struct hs_job *job)
 		for (int i = atoi(what + 5); i > 0; i--)
 			say_log(LOG_INFO, "chat");
 		say_result(job->id);
+	} else if (g_str_has_prefix(what, "wonder ")) {
+		g_usleep(LATE_MS * 1000);
+		for (int i = atoi(what + 7); i > 0; i--)
+			say_ask(POOL_CHILD_NO_ID, "");
 	} else if (!strcmp(what, "urgent")) {
 		say_log(LOG_EMERG, "fire");
 		say_result(job->id);

@@ -50,6 +50,7 @@ enum start {
  *   linger       closes all it has and ends LATE_MS later, with status 7
  *   garbage, stray, ready, failed, sign, long, loaded, refused   breaks the protocol
  *   made-up, twice, another's   a result of no job, of its job again, of the job before it
+ *   wonder N     reads nothing for LATE_MS, then asks N times for keys of no job, and never answers
  *   chat N       N log messages, then a result
  *   urgent       a log message of the priority LOG_EMERG, then a result
  *   flood        leaves a process behind that fills the channel for ever, exits

@@ -73,6 +73,55 @@ static void test_late(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(w->n_died, ==, 0);
 }
 
+/*
+ * Each of those that were answered otherwise may have been asked about before its end was read, in
+ * whatever order.
+ */
+static void test_late_asks(struct world *w, gconstpointer unused)
+{
+	struct task *task;
+
+	start(2);
+	for (unsigned int i = 0; i < 2; i++)
+		give_for_sure("slow");
+	for (unsigned int i = 0; i < 12; i++) {
+		task = give_for_sure(i % 3 == 2 ? "hold" : "ask psk");
+		/* Some are cancelled at once, some behind the next ones. */
+		if (i % 4 < 2)
+			forget(task);
+	}
+	for (unsigned int i = 0; i < w->tasks->len; i++) {
+		task = g_ptr_array_index(w->tasks, i);
+		if (!done(task))
+			forget(task);
+	}
+	run_for(2 * LATE_MS);
+	task = give_for_sure("ok");
+	WAIT(done(task));
+	g_assert_cmpuint(w->n_keys, ==, 8);
+	g_assert_cmpuint(task->n_results, ==, 1);
+	g_assert_cmpuint(w->n_died, ==, 0);
+	g_assert_false(logged("<3>"));
+}
+
+/* One that was answered otherwise is no excuse for questions without end. */
+static void test_wonder(struct world *w, gconstpointer unused)
+{
+	struct task *task;
+
+	start(2);
+	for (unsigned int i = 0; i < 4; i++) {
+		task = give_for_sure("hold");
+		WAIT(task->pid);
+	}
+	task = give_for_sure("wonder 2");
+	run_for(20);
+	forget(task);
+	WAIT(w->n_died == 1);
+	g_assert_nonnull(strstr(w->why, "broke the protocol"));
+	WAIT(n_alive() == 4);
+}
+
 /* --- how much --- */
 
 static void test_chat(struct world *w, gconstpointer unused)
@@ -144,6 +193,8 @@ int main(int argc, char **argv)
 	ADD("twice", "twice", test_liar);
 	ADD("another's", "another's", test_liar);
 	ADD("late", NULL, test_late);
+	ADD("late-asks", NULL, test_late_asks);
+	ADD("wonder", NULL, test_wonder);
 	ADD("chat", NULL, test_chat);
 	ADD("much", NULL, test_much);
 	ADD("flood", NULL, test_flood);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Keepers that do not read, or do not answer: what they are to be told, and their end. */
+/* Those that do not read, or do not answer: what they are to be told, and their end. */
 #include <signal.h>
 #include <string.h>
 
@@ -113,6 +113,32 @@ static void test_silent(struct world *w, gconstpointer unused)
 	WAIT(n_alive() == 4);
 }
 
+/* A worker passes a deadline, and then only asks for the keys of what is over. */
+static void test_asking(struct world *w, gconstpointer unused)
+{
+	struct task *task;
+	struct pair *pair;
+
+	start(2);
+	for (unsigned int i = 0; i < 4; i++) {
+		task = give_for_sure("hold");
+		WAIT(task->pid);
+	}
+	task = give_for_sure("wonder 1");
+	pair = task->pair;
+	run_for(20);
+	w->fast_from = 5 * SECOND;
+	w->speed = 5;
+	forget(task);
+	pool_overdue(w->pool, pair);
+	WAIT(w->n_keys == 1);
+	g_assert_cmpuint(w->n_died, ==, 0);
+	WAIT(w->n_died == 1);
+	g_assert_true(g_str_has_prefix(w->why, "worker["));
+	g_assert_nonnull(strstr(w->why, "does not answer"));
+	WAIT(n_alive() == 4);
+}
+
 #define ADD(name, fn) g_test_add("/pool/stuck/" name, struct world, NULL, set_up, fn, tear_down)
 
 int main(int argc, char **argv)
@@ -126,5 +152,6 @@ int main(int argc, char **argv)
 	ADD("ends", test_ends);
 	ADD("full", test_full);
 	ADD("silent", test_silent);
+	ADD("asking", test_asking);
 	return g_test_run();
 }

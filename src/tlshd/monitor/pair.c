@@ -216,6 +216,31 @@ static void take_log(struct child *c, const struct wire_text *msg)
 		pair_end_by(c, "floods the log");
 }
 
+/* It has done something for what it was given: it is not stuck. */
+static void note_answer(struct child *c)
+{
+	c->heard = pool_now(c->pair->gen->pool);
+	c->silence = sd_event_source_disable_unref(c->silence);
+}
+
+/*
+ * Of a job that it does not have. It may be one that was answered otherwise: of each of those it
+ * asks once at most, before it has read of the end, and reports once. Returns false when none is
+ * left.
+ */
+static bool take_late_word(struct pair *pair, enum wire_type type)
+{
+	if (type == WIRE_ASK)
+		return pair->n_late_asks++ < pair->n_late;
+	if (!pair->n_late)
+		return false;
+	pair->n_late--;
+	/* Perhaps not this one's, but then another's, which is still to be reported. */
+	if (pair->n_late_asks)
+		pair->n_late_asks--;
+	return true;
+}
+
 /* A worker speaks of a job. Returns false when it may not. */
 static bool take_word(struct child *c, const struct wire_message *msg)
 {
@@ -225,19 +250,16 @@ static bool take_word(struct child *c, const struct wire_message *msg)
 
 	if (c->kind != CHILD_WORKER || !c->ready)
 		return false;
-	c->heard = pool_now(pool);
-	c->silence = sd_event_source_disable_unref(c->silence);
-	c->owing = false;
 	if (msg->type == WIRE_ASK)
 		verdict = pool->callbacks->keys(pool->ctx, pair, msg);
 	else
 		verdict = pool->callbacks->result(pool->ctx, pair, &msg->result);
-	if (verdict == POOL_LATE && pair->n_late) {
-		/* Each job is reported once. */
-		pair->n_late -= msg->type == WIRE_RESULT;
-		return true;
+	/* To ask about what is over is no answer to anything. */
+	if (msg->type == WIRE_RESULT || verdict == POOL_FINE) {
+		note_answer(c);
+		c->owing = false;
 	}
-	return verdict == POOL_FINE;
+	return verdict == POOL_LATE ? take_late_word(pair, msg->type) : verdict == POOL_FINE;
 }
 
 /* A keeper speaks of a key. Its job may have ended, but each key is answered once. */
@@ -249,8 +271,7 @@ static bool take_key_answer(struct child *c, const struct wire_message *msg)
 		return false;
 	c->n_owed--;
 	c->owing = c->n_owed;
-	c->silence = sd_event_source_disable_unref(c->silence);
-	c->heard = pool_now(pool);
+	note_answer(c);
 	return pool->callbacks->keys(pool->ctx, c->pair, msg) != POOL_VIOLATION;
 }
 

@@ -44,6 +44,7 @@ struct pair {
 	uint64_t *unsaid;	/* jobs whose end the keeper is still to be told */
 	unsigned int n_unsaid, unsaid_room;
 	unsigned int n_late;	/* jobs that were answered otherwise: the worker may still speak of them */
+	unsigned int n_late_asks;	/* how many of those it has asked about, at most */
 	bool blocked;		/* a channel is full */
 	bool starved;		/* no memory for a message; pool->retry clears it */
 	bool ended;		/* one of the two has: what they said before is read, no more said */

@@ -31,7 +31,8 @@ enum pool_verdict {
 	POOL_FINE,
 	/*
 	 * There is no such job. Fine when the pair had one that was taken from it
-	 * (pool_forget() with @cancel) and has not reported it, else a violation.
+	 * (pool_forget() with @cancel) and has not reported it, nor, with WIRE_ASK, asked
+	 * about it; else a violation.
 	 */
 	POOL_LATE,
 	POOL_VIOLATION,		/* ends the pair */
