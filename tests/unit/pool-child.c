@@ -24,6 +24,8 @@ struct held {
 	unsigned int n;
 };
 
+static bool always_busy;	/* as it was started: START_BUSY */
+
 static void die(int signal_number)
 {
 	static const struct rlimit none;
@@ -180,7 +182,9 @@ static void work(struct held *held, const struct hs_job *job)
 {
 	const char *what = job->peername;
 
-	if (!strcmp(what, "hold") && held->n < HELD_MAX) {
+	if (!strcmp(what, "busy") || always_busy) {
+		say_outcome(job->id, HS_BUSY);
+	} else if (!strcmp(what, "hold") && held->n < HELD_MAX) {
 		held->id[held->n++] = job->id;
 		say_log(LOG_INFO, "job %u is held", (unsigned int)job->id);
 	} else if (!strcmp(what, "ok")) {
@@ -422,6 +426,9 @@ static void begin(enum child_kind kind, enum start start)
 	case START_REGRET:
 	case START_READY_RESULT:
 	case N_STARTS:
+		break;
+	case START_BUSY:
+		always_busy = true;
 		break;
 	}
 	say_ready(kind);

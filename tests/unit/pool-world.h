@@ -36,12 +36,13 @@ enum start {
 	START_ASK,	/* ASK, KEY_LOADED or REFUSED before READY */
 	START_LOADED,
 	START_REFUSED,
+	START_BUSY,	/* READY; it answers each job at once with HS_BUSY */
 	N_STARTS,
 };
 
 /*
  * What a worker does with a job of this peer name:
- *   ok           a result at once
+ *   ok, busy     a result at once, HS_OK or HS_BUSY
  *   hold         says so by the log, answers when told to drain
  *   answer-exit  answers it and all it holds, exits with 0
  *   slow         reads nothing for LATE_MS, then answers

@@ -157,6 +157,117 @@ static void test_least_busy(struct world *w, gconstpointer unused)
 	g_assert_cmpint(next->pid, ==, tasks[5]->pid);
 }
 
+/* Those with as many jobs take turns. */
+static void test_turns(struct world *w, gconstpointer unused)
+{
+	pid_t pids[12];
+
+	start(3);
+	for (unsigned int i = 0; i < G_N_ELEMENTS(pids); i++) {
+		struct task *task = give_for_sure("ok");
+
+		WAIT(done(task));
+		pids[i] = task->pid;
+		if (i >= 3)
+			g_assert_cmpint(pids[i], ==, pids[i - 3]);
+		else if (i)
+			g_assert_cmpint(pids[i], !=, pids[i - 1]);
+	}
+	g_assert_cmpint(pids[0], !=, pids[2]);
+}
+
+/* --- those that fail what they are given --- */
+
+static unsigned int give_many(unsigned int n, uint64_t every)
+{
+	unsigned int n_busy = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct task *task = give_for_sure("ok");
+
+		WAIT(done(task));
+		n_busy += task->outcome == HS_BUSY;
+		world->later += every;
+	}
+	return n_busy;
+}
+
+/* It is always the least busy: the others get the jobs, however many they have. */
+static void test_failing(struct world *w, gconstpointer unused)
+{
+	unsigned int n_busy, n_held = 0;
+	pid_t failing;
+
+	plan(CHILD_WORKER, START_READY);
+	plan(CHILD_WORKER, START_READY);
+	plan(CHILD_WORKER, START_BUSY);
+	start(3);
+	failing = g_array_index(w->pids[CHILD_WORKER], pid_t, 2);
+	n_busy = give_many(200, 0);
+	g_assert_cmpuint(n_busy, >, 0);
+	g_assert_cmpuint(n_busy, <, 10);
+	for (unsigned int i = 0; i < 40; i++) {
+		struct task *task = give_for_sure("hold");
+
+		WAIT(task->pid);
+		n_held += task->pid != failing;
+	}
+	g_assert_cmpuint(n_held, >, 35);
+	/* It is tried now and then, for 10 minutes here. */
+	n_busy = give_many(600, SECOND);
+	g_test_message("%u of 600 jobs", n_busy);
+	g_assert_cmpuint(n_busy, >, 3);
+	g_assert_cmpuint(n_busy, <, 30);
+	g_assert_cmpuint(w->n_died, ==, 0);
+}
+
+/* All of them, as when the machine is short of something: none is given up, all go on to get jobs. */
+static void test_all_failing(struct world *w, gconstpointer unused)
+{
+	unsigned int n[2] = { 0 };
+
+	plan(CHILD_WORKER, START_BUSY);
+	plan(CHILD_WORKER, START_BUSY);
+	start(2);
+	g_assert_cmpuint(give_many(200, SECOND / 10), ==, 200);
+	for (unsigned int i = 0; i < w->tasks->len; i++) {
+		const struct task *task = g_ptr_array_index(w->tasks, i);
+
+		n[task->pid == g_array_index(w->pids[CHILD_WORKER], pid_t, 0)]++;
+	}
+	g_assert_cmpuint(n[0], >, 50);
+	g_assert_cmpuint(n[1], >, 50);
+	g_assert_cmpuint(w->n_died, ==, 0);
+	g_assert_cmpuint(w->pids[CHILD_WORKER]->len, ==, 2);
+}
+
+/* One that could not for a moment is one of them again after its next success. */
+static void test_recovered(struct world *w, gconstpointer unused)
+{
+	struct task *busy, *task;
+	unsigned int n = 0;
+	gint64 before;
+
+	start(2);
+	before = g_get_monotonic_time();
+	busy = give_for_sure("busy");
+	WAIT(done(busy));
+	for (unsigned int i = 0; i < 5; i++) {
+		task = give_for_sure("ok");
+		WAIT(done(task));
+		/* It is tried after 100 ms, which on a slow host may be now. */
+		if (g_get_monotonic_time() - before < (gint64)SECOND / 10)
+			g_assert_cmpint(task->pid, !=, busy->pid);
+	}
+	w->later += SECOND;
+	for (unsigned int i = 0; i < 30; i++) {
+		task = give_for_sure("ok");
+		WAIT(done(task));
+		n += task->pid == busy->pid;
+	}
+	g_assert_cmpuint(n, ==, 15);
+}
+
 /* Who does not read gets no more; the others do, and it again when it reads. */
 static void test_full(struct world *w, gconstpointer unused)
 {
@@ -274,6 +385,10 @@ int main(int argc, char **argv)
 	ADD("superseded/many", NULL, test_superseded_many);
 	ADD("files", NULL, test_files);
 	ADD("least-busy", NULL, test_least_busy);
+	ADD("turns", NULL, test_turns);
+	ADD("failing", NULL, test_failing);
+	ADD("failing/all", NULL, test_all_failing);
+	ADD("failing/recovered", NULL, test_recovered);
 	ADD("full", NULL, test_full);
 	ADD("full/all", NULL, test_all_full);
 	ADD("drain/full", NULL, test_drain_full);

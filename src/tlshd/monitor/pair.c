@@ -259,6 +259,8 @@ static bool take_word(struct child *c, const struct wire_message *msg)
 		note_answer(c);
 		c->owing = false;
 	}
+	if (msg->type == WIRE_RESULT && verdict == POOL_FINE)
+		pair_note_outcome(pair, msg->result.outcome);
 	return verdict == POOL_LATE ? take_late_word(pair, msg->type) : verdict == POOL_FINE;
 }
 

@@ -39,6 +39,9 @@ struct pair {
 	struct generation *gen;
 	struct child child[N_CHILDREN];
 	unsigned int in_flight;
+	uint64_t turn;		/* of its last job, counted by the pool; 0: it had none */
+	uint64_t avoid;		/* for how long after the last of its failures in a row, us */
+	uint64_t avoid_until;	/* CLOCK_MONOTONIC, us; 0: it has not failed */
 	uint64_t started;	/* CLOCK_MONOTONIC, us */
 	sd_event_source *limit;	/* until it is ready */
 	uint64_t *unsaid;	/* jobs whose end the keeper is still to be told */
@@ -81,6 +84,7 @@ struct pool {
 	const struct pool_callbacks *callbacks;
 	void *ctx;
 	struct generation *generations;
+	uint64_t turn;		/* jobs given so far */
 	sd_event_source *retry;
 	sd_event_source *look;	/* while an end is waited for: pool_look() */
 };
@@ -88,7 +92,7 @@ struct pool {
 /* CLOCK_MONOTONIC of this turn of the event loop, us. */
 uint64_t pool_now(const struct pool *pool);
 
-/* pair.c; pool-tell.c: pair_tell_unsaid() */
+/* pair.c; pool-tell.c: pair_tell_unsaid(), pair_note_outcome() */
 
 /* Starts a pair and adds it to @gen. Returns 0 or a negative errno, with nothing added but what is dying. */
 int pair_start(struct generation *gen);
@@ -106,6 +110,8 @@ void pair_end_unreachable(struct child *child);
 void pair_drain(struct pair *pair);
 /* Tells the keeper of the ends that there was no room for. */
 void pair_tell_unsaid(struct pair *pair);
+/* Its worker has ended a job so: by that it is judged whether it can be given others. */
+void pair_note_outcome(struct pair *pair, enum hs_outcome outcome);
 /* What its processes wrote before their end may still be in their channels: results count. */
 void pair_read_last_words(struct pair *pair);
 /* Looks for the end of those that are about to. Returns true while there is something to wait for. */

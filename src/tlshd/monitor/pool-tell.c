@@ -7,6 +7,10 @@
  * or the grant would be there for another use: what its channel has no room for
  * is told before anything else. While there is something of that, and while any
  * channel is full, the pair gets no jobs, so that this list has an end.
+ *
+ * A worker that fails all it is given, at once, for want of memory or by a fault of its own, has
+ * the fewest jobs of all. Until it does better it gets one now and then; it is not replaced, for
+ * what it lacks may be what the whole machine lacks.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,19 +20,44 @@
 
 #define SILENCE_LIMIT (5 * USEC_PER_SEC)	/* of one that should have answered */
 #define FULL_LIMIT (10 * USEC_PER_SEC)		/* for a channel to have room again */
+#define AVOID_MIN (100 * USEC_PER_MSEC)	/* after a failure of its own, a pair gets what others cannot take */
+#define AVOID_MAX (60 * USEC_PER_SEC)	/* ... after as many in a row */
 #define SHORTAGE_RETRY (20 * USEC_PER_MSEC)	/* after the kernel had no memory for a job */
+
+/* Is @a to get a job rather than @b? */
+static bool is_before(const struct pair *a, const struct pair *b, uint64_t now)
+{
+	bool avoid_a = now < a->avoid_until, avoid_b = now < b->avoid_until;
+
+	if (avoid_a != avoid_b)
+		return avoid_b;
+	if (a->in_flight != b->in_flight)
+		return a->in_flight < b->in_flight;
+	return a->turn < b->turn;
+}
 
 static struct pair *least_busy(const struct generation *gen)
 {
+	uint64_t now = pool_now(gen->pool);
 	struct pair *best = NULL;
 
 	for (struct pair *p = gen->pairs; p; p = p->next) {
 		if (!pair_ready(p) || p->blocked || p->starved)
 			continue;
-		if (!best || p->in_flight < best->in_flight)
+		if (!best || is_before(p, best, now))
 			best = p;
 	}
 	return best;
+}
+
+void pair_note_outcome(struct pair *pair, enum hs_outcome outcome)
+{
+	if (outcome != HS_BUSY && outcome != HS_INTERNAL) {
+		pair->avoid = pair->avoid_until = 0;
+		return;
+	}
+	pair->avoid = pair->avoid ? MIN(2 * pair->avoid, AVOID_MAX) : AVOID_MIN;
+	pair->avoid_until = pool_now(pair->gen->pool) + pair->avoid;
 }
 
 /* Tells a keeper of the ends it has not heard of. Returns 0 or why it cannot be told now. */
@@ -194,6 +223,7 @@ int pool_dispatch(struct pool *pool, const struct hs_job *job, int fd, struct pa
 
 		if (!r) {
 			pair->in_flight++;
+			pair->turn = ++pool->turn;
 			*ret = pair;
 			return 0;
 		}
