@@ -12,6 +12,7 @@
 #include "build-config.h"
 #include "common/channel.h"
 #include "common/cleanup.h"
+#include "common/passing.h"
 #include "common/text.h"
 
 #define SHORTAGE_RETRY_MS 10
@@ -122,13 +123,13 @@ void child_files_free(struct child_files *files)
 	explicit_bzero(files, sizeof(*files));
 }
 
-int child_report_start(int channel, const char *reason)
+int child_report_start(int channel, int error, const char *reason)
 {
-	struct wire_message msg = { .type = reason ? WIRE_FAILED : WIRE_READY };
+	struct wire_message msg = { .type = error < 0 ? WIRE_FAILED : WIRE_READY };
 
-	if (reason) {
-		msg.text.priority = LOG_ERR;
-		text_copy(msg.text.text, sizeof(msg.text.text), reason);
+	if (error < 0) {
+		msg.failed.passing = is_passing(error);
+		text_copy(msg.failed.reason, sizeof(msg.failed.reason), reason);
 	}
 	return child_send(channel, &msg);
 }
@@ -148,6 +149,6 @@ int child_confine(int channel, const struct log *log, enum sandbox_role role)
 	}
 	snprintf(reason, sizeof(reason), "a %s could not confine itself: %s: %s",
 		 role == SANDBOX_WORKER ? "worker" : "keeper", step, strerror(-r));
-	child_report_start(channel, reason);
+	child_report_start(channel, r, reason);
 	return r;
 }

@@ -36,8 +36,11 @@ struct child_files {
 int child_receive_files(int channel, struct child_files *ret);
 void child_files_free(struct child_files *files);
 
-/* Sends WIRE_READY, or WIRE_FAILED with @reason when not NULL. Returns 0 or a negative errno. */
-int child_report_start(int channel, const char *reason);
+/*
+ * Sends WIRE_READY where @error is 0; where it is a negative errno, WIRE_FAILED with @reason, and
+ * whether is_passing(). Returns 0 or a negative errno.
+ */
+int child_report_start(int channel, int error, const char *reason);
 
 /*
  * sandbox_enter(), for what has loaded everything and is about to report that. A

@@ -34,7 +34,7 @@ int sandbox_enter(enum sandbox_role role, const char **ret_step);
 
 /*
  * The filter alone. Returns 0 or a negative errno with *@ret_step set; -ENOSYS or
- * -EINVAL where the kernel has no seccomp filters.
+ * -EINVAL where the kernel has no seccomp filters, -ENOMEM where it has no room.
  */
 int sandbox_filter(enum sandbox_role role, const char **ret_step);
 

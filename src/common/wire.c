@@ -178,6 +178,12 @@ static void result_fields(struct cursor *c, struct hs_result *r)
 	text(c, r->reason, sizeof(r->reason));
 }
 
+static void failed_fields(struct cursor *c, struct wire_failed *f)
+{
+	CHOICE(c, f->passing, 2);
+	text(c, f->reason, sizeof(f->reason));
+}
+
 static void text_fields(struct cursor *c, struct wire_text *t)
 {
 	i32(c, &t->priority);
@@ -261,6 +267,8 @@ static void fields(struct cursor *c, struct wire_message *m)
 	case WIRE_DRAIN:
 		break;
 	case WIRE_FAILED:
+		failed_fields(c, &m->failed);
+		break;
 	case WIRE_LOG:
 		text_fields(c, &m->text);
 		break;

@@ -12,6 +12,7 @@
 #ifndef TLSHD_COMMON_WIRE_H
 #define TLSHD_COMMON_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,7 +31,7 @@ enum wire_type {
 	WIRE_FILE = 1,	/* monitor -> worker, keeper: a file to load, with a descriptor */
 	WIRE_START,	/* monitor -> worker, keeper: all files sent; load, then answer READY or FAILED */
 	WIRE_READY,	/* worker, keeper -> monitor */
-	WIRE_FAILED,	/* worker, keeper -> monitor: cannot start, and why */
+	WIRE_FAILED,	/* worker, keeper -> monitor: cannot start, why, and whether that passes */
 	WIRE_JOB,	/* monitor -> worker, with the socket */
 	WIRE_CANCEL,	/* monitor -> worker, keeper: the request was answered; forget the job */
 	WIRE_DRAIN,	/* monitor -> worker: finish what you have, then end */
@@ -72,7 +73,12 @@ struct wire_start {
 	struct hs_dates in_use;	/* what has ended is not loaded where this has not; 0: a warning does */
 };
 
-struct wire_text {		/* WIRE_FAILED, WIRE_LOG */
+struct wire_failed {
+	bool passing;		/* something is short; else what is to be loaded is wrong */
+	char reason[LOG_TEXT_MAX];	/* for a person */
+};
+
+struct wire_text {
 	int32_t priority;	/* syslog priority */
 	char text[LOG_TEXT_MAX];
 };
@@ -140,7 +146,8 @@ struct wire_message {
 		struct hs_dates ready;	/* of what was loaded; a keeper's are 0 */
 		uint64_t cancel;	/* the job's id */
 		struct hs_result result;
-		struct wire_text text;
+		struct wire_failed failed;
+		struct wire_text text;	/* WIRE_LOG */
 		struct wire_sign sign;
 		struct wire_signed signed_;
 		struct wire_ask ask;

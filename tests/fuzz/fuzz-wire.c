@@ -77,6 +77,9 @@ static void check(const struct wire_message *msg)
 		check_result(&msg->result);
 		break;
 	case WIRE_FAILED:
+		g_assert_cmpuint(msg->failed.passing, <, 2);
+		CHECK_TEXT(msg->failed.reason);
+		break;
 	case WIRE_LOG:
 		CHECK_TEXT(msg->text.text);
 		break;

@@ -147,6 +147,9 @@ void any_message(enum wire_type type, struct wire_message *m)
 		any_dates(&m->ready);
 		break;
 	case WIRE_FAILED:
+		m->failed.passing = below(2);
+		any_text(m->failed.reason, sizeof(m->failed.reason));
+		break;
 	case WIRE_LOG:
 		m->text.priority = (int32_t)below(LOG_DEBUG + 1);
 		any_text(m->text.text, sizeof(m->text.text));

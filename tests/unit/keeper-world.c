@@ -89,7 +89,7 @@ void begin(struct world *w)
 	g_assert_cmpint(child_send(w->monitor, &msg), ==, 0);
 	receive(w->monitor, &msg);
 	if (msg.type == WIRE_FAILED)
-		g_error("%s", msg.text.text);
+		g_error("%s", msg.failed.reason);
 	g_assert_cmpint(msg.type, ==, WIRE_READY);
 }
 

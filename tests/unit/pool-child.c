@@ -61,9 +61,9 @@ static void say_log(int priority, const char *fmt, ...)
 	say(&msg);
 }
 
-static void say_failed(void)
+static void say_failed(int error)
 {
-	child_report_start(CHANNEL, "it is a test");
+	child_report_start(CHANNEL, error, "it is a test");
 }
 
 static void say_outcome(uint64_t id, enum hs_outcome outcome)
@@ -153,7 +153,7 @@ static void violate(const char *what)
 	else if (!strcmp(what, "ready"))
 		say_type(WIRE_READY);
 	else if (!strcmp(what, "failed"))
-		say_failed();
+		say_failed(-EBADMSG);
 	else if (!strcmp(what, "sign"))
 		say(&(struct wire_message){ .type = WIRE_SIGN, .sign.algorithm = "x" });
 	else if (!strcmp(what, "made-up"))
@@ -396,7 +396,8 @@ static void begin(enum child_kind kind, enum start start)
 		g_usleep(LATE_MS * 1000);
 		break;
 	case START_FAILED:
-		say_failed();
+	case START_SHORT:
+		say_failed(start == START_SHORT ? -ENOMEM : -EBADMSG);
 		pause();
 		break;
 	case START_EXIT:
@@ -435,7 +436,7 @@ static void begin(enum child_kind kind, enum start start)
 	if (start == START_TWICE)
 		say_ready(kind);
 	else if (start == START_REGRET)
-		say_failed();
+		say_failed(-EBADMSG);
 	else if (start == START_READY_RESULT)
 		say_result(POOL_CHILD_NO_ID);
 }

@@ -25,6 +25,7 @@ enum start {
 	START_READY,	/* as it should; what is not planned does */
 	START_LATE,	/* after LATE_MS */
 	START_FAILED,	/* WIRE_FAILED "it is a test" */
+	START_SHORT,	/* the same, of what is short */
 	START_EXIT,	/* status 3 */
 	START_CRASH,	/* SIGABRT */
 	START_NEVER,	/* neither READY nor an end */

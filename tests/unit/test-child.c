@@ -215,21 +215,49 @@ static void assert_message(struct fixture *f, enum wire_type type, int priority,
 	g_assert_cmpstr(msg.text.text, ==, text);
 }
 
+static void assert_failed(struct fixture *f, bool passing, const char *reason)
+{
+	struct wire_message msg;
+	int fd;
+
+	g_assert_cmpint(channel_recv(f->monitor, &msg, &fd), ==, 0);
+	g_assert_cmpint(fd, ==, -1);
+	g_assert_cmpint(msg.type, ==, WIRE_FAILED);
+	g_assert_cmpint(msg.failed.passing, ==, passing);
+	g_assert_cmpstr(msg.failed.reason, ==, reason);
+}
+
 static void test_report_start(struct fixture *f, gconstpointer unused)
 {
 	g_autofree char *longest = g_strnfill(LOG_TEXT_MAX - 1, 'a');
 	g_autofree char *longer = g_strnfill(LOG_TEXT_MAX + 100, 'a');
 
-	g_assert_cmpint(child_report_start(f->child, NULL), ==, 0);
+	g_assert_cmpint(child_report_start(f->child, 0, NULL), ==, 0);
 	assert_message(f, WIRE_READY, 0, NULL);
-	g_assert_cmpint(child_report_start(f->child, "no such file"), ==, 0);
-	assert_message(f, WIRE_FAILED, LOG_ERR, "no such file");
-	g_assert_cmpint(child_report_start(f->child, longer), ==, 0);
-	assert_message(f, WIRE_FAILED, LOG_ERR, longest);
-	g_assert_cmpint(child_report_start(f->child, ""), ==, 0);
-	assert_message(f, WIRE_FAILED, LOG_ERR, "");
+	g_assert_cmpint(child_report_start(f->child, -ENOENT, "no such file"), ==, 0);
+	assert_failed(f, false, "no such file");
+	g_assert_cmpint(child_report_start(f->child, -EBADMSG, longer), ==, 0);
+	assert_failed(f, false, longest);
+	g_assert_cmpint(child_report_start(f->child, -EINVAL, ""), ==, 0);
+	assert_failed(f, false, "");
 	hang_up(f);
-	g_assert_cmpint(child_report_start(f->child, NULL), ==, -EPIPE);
+	g_assert_cmpint(child_report_start(f->child, 0, NULL), ==, -EPIPE);
+}
+
+/* What is short is told from what is wrong. */
+static void test_report_shortage(struct fixture *f, gconstpointer unused)
+{
+	static const int passing[] = { ENOMEM, EMFILE, ENFILE, EAGAIN, EINTR, EIO };
+	static const int lasting[] = { EINVAL, ENOENT, EPERM, ENOSYS, EKEYREJECTED, EKEYEXPIRED };
+
+	for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
+		g_assert_cmpint(child_report_start(f->child, -passing[i], "short"), ==, 0);
+		assert_failed(f, true, "short");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(lasting); i++) {
+		g_assert_cmpint(child_report_start(f->child, -lasting[i], "wrong"), ==, 0);
+		assert_failed(f, false, "wrong");
+	}
 }
 
 static void test_log_sink(struct fixture *f, gconstpointer unused)
@@ -353,6 +381,7 @@ int main(int argc, char **argv)
 	ADD("files/cannot-map", test_cannot_map);
 	ADD("files/gone", test_gone);
 	ADD("report-start", test_report_start);
+	ADD("report-shortage", test_report_shortage);
 	ADD("log-sink", test_log_sink);
 	ADD("send/waits", test_send_waits);
 	ADD("send/to-the-dead", test_send_to_the_dead);

@@ -18,6 +18,8 @@ static const struct bad_start {
 } bad_starts[] = {
 	{ CHILD_WORKER, START_FAILED, -EINVAL, "it is a test" },
 	{ CHILD_KEEPER, START_FAILED, -EINVAL, "it is a test" },
+	{ CHILD_WORKER, START_SHORT, -EAGAIN, "it is a test" },
+	{ CHILD_KEEPER, START_SHORT, -EAGAIN, "it is a test" },
 	{ CHILD_WORKER, START_EXIT, -ECHILD, "ended with status 3" },
 	{ CHILD_KEEPER, START_EXIT, -ECHILD, "ended with status 3" },
 	{ CHILD_WORKER, START_CRASH, -ECHILD, "was killed by signal 6 (SIGABRT)" },

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -350,6 +352,38 @@ int __wrap_sandbox_filter(enum sandbox_role role, const char **ret_step)
 	return without_filter ? 0 : __real_sandbox_filter(role, ret_step);
 }
 
+/* Filters that let everything pass, until the kernel takes none of @n instructions any more. */
+static void fill_with_filters(unsigned int n)
+{
+	struct sock_filter *insns = g_new(struct sock_filter, n);
+	struct sock_fprog program = { (unsigned short)n, insns };
+
+	for (unsigned int i = 0; i < n; i++)
+		insns[i] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	while (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0)
+		;
+	g_free(insns);
+}
+
+/* What the kernel has no room for is told from what it cannot do. */
+static void test_no_room(void)
+{
+	const char *step = "";
+	int status;
+	pid_t pid = fork();
+
+	g_assert_cmpint(pid, >=, 0);
+	if (!pid) {
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		for (unsigned int n = BPF_MAXINSNS; n >= 16; n /= 2)
+			fill_with_filters(n);
+		_exit(-sandbox_filter(SANDBOX_WORKER, &step));
+	}
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	g_assert_true(WIFEXITED(status));
+	g_assert_cmpint(WEXITSTATUS(status), ==, ENOMEM);
+}
+
 static void test_limits(void)
 {
 	without_filter = true;
@@ -512,6 +546,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sandbox/architectures", test_architectures);
 	g_test_add_func("/sandbox/abort", test_abort);
 	g_test_add_func("/sandbox/token", test_token);
+	g_test_add_func("/sandbox/no-room", test_no_room);
 	g_test_add_func("/sandbox/limits", test_limits);
 	g_test_add_func("/sandbox/landlock", test_landlock);
 	g_test_add_func("/sandbox/order", test_order);

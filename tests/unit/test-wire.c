@@ -206,6 +206,7 @@ static const struct choice {
 	{ WIRE_FILE, 2, 0, HS_N_ROLES },
 	{ WIRE_FILE, 4, 0, WIRE_N_FILE_USES },
 	{ WIRE_FILE, 6, 0, HS_N_IDENTITIES },
+	{ WIRE_FAILED, 2, 0, 2 },
 	{ WIRE_JOB, 10, 0, HS_N_ROLES },
 	{ WIRE_JOB, 12, 0, HS_N_AUTHS },
 	{ WIRE_JOB, 18, 0, 2 },
@@ -302,7 +303,7 @@ static const struct text_field {
 	{ type, offsetof(struct wire_message, field), sizeof(((struct wire_message *)0)->field) }
 	TEXT(WIRE_FILE, file.label),
 	TEXT(WIRE_FILE, file.url),
-	TEXT(WIRE_FAILED, text.text),
+	TEXT(WIRE_FAILED, failed.reason),
 	TEXT(WIRE_LOG, text.text),
 	TEXT(WIRE_JOB, job.peername),
 	TEXT(WIRE_RESULT, result.protocol),
@@ -446,23 +447,21 @@ static void test_longest(void)
 	g_assert_cmpuint(encode(&m, buf), ==, 2 + 8 + 2 * 2 + 6 * 2 + 3 * (HS_SHORT_MAX - 1) +
 					      2 * (HS_TEXT_MAX - 1) + HS_NAME_MAX - 1);
 
-	for (unsigned int i = 0; i < 2; i++) {
-		memset(&m, 0, sizeof(m));
-		m.type = i ? WIRE_LOG : WIRE_FAILED;
-		fill(m.text.text, sizeof(m.text.text));
-		g_assert_cmpuint(encode(&m, buf), ==, 2 + 4 + 2 + LOG_TEXT_MAX - 1);
-	}
+	m = (struct wire_message){ .type = WIRE_FAILED };
+	fill(m.failed.reason, sizeof(m.failed.reason));
+	g_assert_cmpuint(encode(&m, buf), ==, 2 + 2 + 2 + LOG_TEXT_MAX - 1);
 
-	memset(&m, 0, sizeof(m));
-	m.type = WIRE_SIGN;
+	m = (struct wire_message){ .type = WIRE_LOG };
+	fill(m.text.text, sizeof(m.text.text));
+	g_assert_cmpuint(encode(&m, buf), ==, 2 + 4 + 2 + LOG_TEXT_MAX - 1);
+
+	m = (struct wire_message){ .type = WIRE_SIGN };
 	fill(m.sign.algorithm, sizeof(m.sign.algorithm));
 	m.sign.len = WIRE_SIGN_DATA_MAX;
 	g_assert_cmpuint(encode(&m, buf), ==,
 			 2 + 8 + 4 + 2 + WIRE_ALGORITHM_MAX - 1 + 2 + WIRE_SIGN_DATA_MAX);
 
-	memset(&m, 0, sizeof(m));
-	m.type = WIRE_SIGNED;
-	m.signed_.len = WIRE_SIGNATURE_MAX;
+	m = (struct wire_message){ .type = WIRE_SIGNED, .signed_.len = WIRE_SIGNATURE_MAX };
 	g_assert_cmpuint(encode(&m, buf), ==, 2 + 8 + 4 + 2 + WIRE_SIGNATURE_MAX);
 }
 

@@ -271,7 +271,7 @@ static int serve(struct keeper *k)
 	if (r >= 0)
 		r = child_confine(k->monitor, &k->log, k->confined_as);
 	if (r >= 0)
-		r = child_report_start(k->monitor, NULL);
+		r = child_report_start(k->monitor, 0, NULL);
 	if (r >= 0)
 		r = event_loop(k->event);
 	sd_event_unref(k->event);
@@ -291,11 +291,12 @@ int keeper_main(uid_t uid, gid_t gid)
 	if (r < 0) {
 		snprintf(reason, sizeof(reason), "a keeper could not give up its privileges: %s: %s",
 			 step, strerror(-r));
-		child_report_start(k.monitor, reason);
+		child_report_start(k.monitor, r, reason);
 		return EX_OSERR;
 	}
-	if (load(&k, reason, sizeof(reason)) < 0) {
-		child_report_start(k.monitor, reason);
+	r = load(&k, reason, sizeof(reason));
+	if (r < 0) {
+		child_report_start(k.monitor, r, reason);
 		return EX_CONFIG;
 	}
 	secret_burn_stack();

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 
 #include "common/der.h"
+#include "common/passing.h"
 #include "common/secret.h"
 
 #define KEY_FILE_MAX (256u << 10)	/* bytes */
@@ -209,8 +210,10 @@ int key_load(struct key **ret, int fd, const char *url, const char *label, char 
 	     size_t reason_size)
 {
 	CLEANUP(key_freep) struct key *key = NULL;
-	int r = new_key(&key, label, reason, reason_size);
+	int r;
 
+	errno = 0;
+	r = new_key(&key, label, reason, reason_size);
 	if (!r && fd < 0)
 		r = import_url(key, url, label, reason, reason_size);
 	else if (!r)
@@ -218,7 +221,7 @@ int key_load(struct key **ret, int fd, const char *url, const char *label, char 
 	if (!r)
 		r = check_kind(key, label, reason, reason_size);
 	if (r < 0)
-		return r;
+		return loading_error(r, reason, reason_size);
 	*ret = TAKE_PTR(key);
 	return 0;
 }
@@ -230,6 +233,7 @@ int key_load_memory(struct key **ret, const void *data, size_t len, const char *
 	CLEANUP(key_freep) struct key *key = NULL;
 	int r = check_size((off_t)len, label, reason, reason_size);
 
+	errno = 0;
 	if (!r)
 		r = new_key(&key, label, reason, reason_size);
 	if (!r)
@@ -237,7 +241,7 @@ int key_load_memory(struct key **ret, const void *data, size_t len, const char *
 	if (!r)
 		r = check_kind(key, label, reason, reason_size);
 	if (r < 0)
-		return r;
+		return loading_error(r, reason, reason_size);
 	*ret = TAKE_PTR(key);
 	return 0;
 }
@@ -285,6 +289,7 @@ int key_check_certificate(const struct key *key, const void *chain, size_t size,
 	uint8_t our_id[32], their_id[32];
 	int r;
 
+	errno = 0;
 	snprintf(reason, reason_size, "%s: out of memory", cert_label);
 	if (gnutls_pubkey_init(&ours) < 0 || gnutls_pubkey_init(&theirs) < 0) {
 		r = -ENOMEM;
@@ -306,7 +311,7 @@ int key_check_certificate(const struct key *key, const void *chain, size_t size,
 		gnutls_pubkey_deinit(ours);
 	if (theirs)
 		gnutls_pubkey_deinit(theirs);
-	return r;
+	return loading_error(r, reason, reason_size);
 }
 
 static bool is_certificate_verify(enum hs_role role, const uint8_t *data, size_t len)

@@ -19,6 +19,7 @@
 #include "common/cleanup.h"
 #include "common/event-loop.h"
 #include "common/ktls.h"
+#include "common/passing.h"
 #include "common/secret.h"
 #include "tlshd/monitor/config.h"
 #include "tlshd/monitor/netlink.h"
@@ -487,9 +488,10 @@ static int setup(struct monitor *m)
 		log_error(m->log, "out of memory");
 		return EX_OSERR;
 	}
-	if (reload_read_first(m->reload, &config, reason, sizeof(reason)) < 0) {
+	r = reload_read_first(m->reload, &config, reason, sizeof(reason));
+	if (r < 0) {
 		log_error(m->log, "%s", reason);
-		return EX_CONFIG;
+		return is_passing(r) ? EX_TEMPFAIL : EX_CONFIG;
 	}
 	status = setup_kernel(m, config, &ciphers);
 	return status == EX_OK ? setup_pool(m, ciphers) : status;

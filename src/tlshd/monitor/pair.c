@@ -294,8 +294,8 @@ static bool handle(struct child *c, const struct wire_message *msg)
 		if (c->ready)
 			return false;
 		/* The reason is for whoever started this generation: no need to name the process. */
-		snprintf(why, sizeof(why), "%s", msg->text.text);
-		pool_end_pair(c->pair, -EINVAL, why);
+		snprintf(why, sizeof(why), "%s", msg->failed.reason);
+		pool_end_pair(c->pair, msg->failed.passing ? -EAGAIN : -EINVAL, why);
 		return true;
 	case WIRE_LOG:
 		take_log(c, &msg->text);

@@ -53,6 +53,7 @@ struct pool_callbacks {
 	/*
 	 * The generation asked for by pool_reload() is in force (@error 0) or
 	 * given up (@error negative errno, @reason) with the old one, if any, kept.
+	 * -EINVAL: the files are wrong, and the same would come of them next time.
 	 */
 	void (*reloaded)(void *ctx, int error, const char *reason);
 	/* A pair has gone for good: pool_crowded() may have become false. */

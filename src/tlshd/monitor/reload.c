@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "build-config.h"
+#include "common/passing.h"
 #include "common/text.h"
 #include "tlshd/monitor/reserve.h"
 #include "tlshd/monitor/watch.h"
@@ -279,12 +280,6 @@ static void mended(struct reload *r)
 		return;
 	log_notice(r->log, "the fault is mended: the files are those of the configuration in force");
 	r->callbacks->report(r->ctx, RELOAD_TAKEN);
-}
-
-static bool is_passing(int error)
-{
-	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -EAGAIN ||
-	       error == -EINTR || error == -EIO;
 }
 
 /* --- trials --- */

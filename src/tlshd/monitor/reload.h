@@ -61,7 +61,7 @@ void reload_free(struct reload *reload);
 
 /*
  * Reads the first configuration and what it names. Returns 0 with the
- * configuration, or a negative errno with a sentence in @reason.
+ * configuration, or a negative errno (is_passing() or not) with a sentence in @reason.
  */
 int reload_read_first(struct reload *reload, const struct config **ret, char *reason,
 		      size_t reason_size);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/passing.h"
 #include "common/text.h"
 
 /*
@@ -98,11 +99,31 @@ static int load_priority(struct engine *engine, enum policy_keys keys,
 	return 0;
 }
 
+static int load(struct engine *engine, const struct engine_config *config, char *reason,
+		size_t reason_size)
+{
+	unsigned int role, keys;
+	int r;
+
+	for (keys = 0; keys < N_POLICY_KEYS; keys++) {
+		r = load_priority(engine, keys, config, reason, reason_size);
+		if (r < 0)
+			return r;
+	}
+	if (gnutls_certificate_allocate_credentials(&engine->anonymous) < 0)
+		return -ENOMEM;
+	for (role = 0; role < HS_N_ROLES; role++) {
+		r = load_role(engine, role, &config->role[role], reason, reason_size);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int engine_new(struct engine **ret, const struct engine_config *config, char *reason,
 	       size_t reason_size)
 {
 	CLEANUP(engine_freep) struct engine *engine = calloc(1, sizeof(*engine));
-	unsigned int role, keys;
 	int r;
 
 	snprintf(reason, reason_size, "out of memory");
@@ -117,18 +138,10 @@ int engine_new(struct engine **ret, const struct engine_config *config, char *re
 		library_debug(config->log, config->debug);
 	tzset();	/* else gmtime_r() opens a file, in the first handshake that names a date */
 
-	for (keys = 0; keys < N_POLICY_KEYS; keys++) {
-		r = load_priority(engine, keys, config, reason, reason_size);
-		if (r < 0)
-			return r;
-	}
-	if (gnutls_certificate_allocate_credentials(&engine->anonymous) < 0)
-		return -ENOMEM;
-	for (role = 0; role < HS_N_ROLES; role++) {
-		r = load_role(engine, role, &config->role[role], reason, reason_size);
-		if (r < 0)
-			return r;
-	}
+	errno = 0;
+	r = load(engine, config, reason, reason_size);
+	if (r < 0)
+		return loading_error(r, reason, reason_size);
 	*ret = TAKE_PTR(engine);
 	return 0;
 }

@@ -128,6 +128,8 @@ static int load_system(struct trust *t, gnutls_x509_trust_list_t *system, const 
 		if (gnutls_x509_trust_list_init(system, 0) < 0)
 			return -ENOMEM;
 		n = read_system(*system);
+		if (n == GNUTLS_E_MEMORY_ERROR)
+			return -ENOMEM;
 		if (n > 0)
 			log_debug(log, "the system's trust store: %d trusted certificates", n);
 		else

@@ -417,11 +417,12 @@ int worker_main(uid_t uid, gid_t gid)
 	if (r < 0) {
 		snprintf(reason, sizeof(reason), "a worker could not give up its privileges: %s: %s",
 			 step, strerror(-r));
-		child_report_start(w.monitor, reason);
+		child_report_start(w.monitor, r, reason);
 		return EX_OSERR;
 	}
-	if (load(&w, reason, sizeof(reason)) < 0) {
-		child_report_start(w.monitor, reason);
+	r = load(&w, reason, sizeof(reason));
+	if (r < 0) {
+		child_report_start(w.monitor, r, reason);
 		return EX_CONFIG;
 	}
 	r = serve(&w);
