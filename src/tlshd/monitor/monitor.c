@@ -325,6 +325,11 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, v
 {
 	struct monitor *m = ctx;
 
+	/* Who asked must not take silence for consent. */
+	if (m->options->test_config) {
+		log_error(m->log, "interrupted: it is not known whether the configuration is right");
+		return sd_event_exit(m->event, EX_TEMPFAIL);
+	}
 	if (m->stopping || !m->requests || !requests_count(m->requests))
 		return sd_event_exit(m->event, EX_OK);
 	/* What is queued in the kernel waits there for our successor. */
