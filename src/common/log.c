@@ -22,12 +22,14 @@
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "common/cleanup.h"
 #include "common/text.h"
 
 #define ENTRY_MAX 16384	/* bytes of a journal entry; fields beyond are left out */
-#define PATIENCE_MS 20	/* for a reader that lags behind; once, until it reads again */
+#define PATIENCE_MS 20	/* for a reader that lags behind ... */
+#define PATIENCE_EVERY 1000000	/* ... in so many us, for all messages together */
 #define SEND_BUFFER (8 << 20)	/* bytes; as sd_journal_sendv() has it, for bursts */
 
 static void write_stderr(const char *text, size_t len, bool *ret_written)
@@ -45,20 +47,33 @@ static void write_stderr(const char *text, size_t len, bool *ret_written)
 	*ret_written = n > 0;
 }
 
+/*
+ * There is no room: may it be waited for? A reader that always makes just enough for the next
+ * message would hold up each of them, and whoever writes them.
+ */
+static bool may_wait(uint64_t *waited)
+{
+	struct timespec ts;
+	uint64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+	if (*waited && now - *waited < PATIENCE_EVERY)
+		return false;
+	*waited = now;
+	return true;
+}
+
 /* Its flags are shared with others, so it is not made non-blocking but asked. */
 static bool to_stderr(struct log_state *state, const char *text)
 {
 	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 	bool written;
 
-	if (poll(&p, 1, state && state->stderr_stalled ? 0 : PATIENCE_MS) == 0) {
-		if (state)
-			state->stderr_stalled = true;
+	if (poll(&p, 1, 0) <= 0 &&
+	    ((state && !may_wait(&state->stderr_waited)) || poll(&p, 1, PATIENCE_MS) <= 0))
 		return false;
-	}
 	write_stderr(text, strlen(text), &written);
-	if (state && written)
-		state->stderr_stalled = false;
 	return written;
 }
 
@@ -121,7 +136,8 @@ static void add_field(struct entry *e, const char *name, const char *value)
 
 static int journal_open(void)
 {
-	const struct timeval patience = { .tv_usec = PATIENCE_MS * 1000 };
+	/* It can be waited for twice in one call: for room in ours, and in the reader's. */
+	const struct timeval patience = { .tv_usec = PATIENCE_MS * 1000 / 2 };
 	const int size = SEND_BUFFER;
 	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -143,12 +159,12 @@ static bool journal_send(struct log_state *state, const struct entry *e)
 	if (state->journal_fd < 0)
 		return false;
 	text_copy(to.sun_path, sizeof(to.sun_path), state->journal_path);
-	do {
-		n = sendto(state->journal_fd, e->data, e->len,
-			   MSG_NOSIGNAL | (state->journal_stalled ? MSG_DONTWAIT : 0),
+	n = sendto(state->journal_fd, e->data, e->len, MSG_NOSIGNAL | MSG_DONTWAIT,
+		   (const struct sockaddr *)&to, sizeof(to));
+	/* A signal ends the wait: the monitor has none that is caught. */
+	if (n < 0 && errno == EAGAIN && may_wait(&state->journal_waited))
+		n = sendto(state->journal_fd, e->data, e->len, MSG_NOSIGNAL,
 			   (const struct sockaddr *)&to, sizeof(to));
-	} while (n < 0 && errno == EINTR);
-	state->journal_stalled = n < 0 && errno == EAGAIN;
 	return n >= 0;
 }
 

@@ -9,8 +9,8 @@
 #define TLSHD_COMMON_LOG_H
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <syslog.h>
 
 #define LOG_TEXT_MAX 1536	/* bytes of one message, the NUL included; longer ones are cut */
@@ -32,11 +32,14 @@ struct log {
 	void *ctx;
 };
 
-/* What the two sinks below remember: their ctx. They never wait for more than 20 ms. */
+/*
+ * What the two sinks below remember: their ctx. For room in the journal, and for room in standard
+ * error, they wait at most 20 ms in each second; what does not fit is left out and counted.
+ */
 struct log_state {
 	const char *journal_path;	/* of the socket; LOG_JOURNAL_PATH */
 	int journal_fd;			/* -1: not opened yet */
-	bool journal_stalled, stderr_stalled;	/* the last message did not fit: not waited for again */
+	uint64_t journal_waited, stderr_waited;	/* since when, last; CLOCK_MONOTONIC, us; 0: never */
 	unsigned int lost;		/* messages that neither took; said as soon as one does */
 };
 
@@ -45,7 +48,10 @@ struct log_state {
 
 void log_state_close(struct log_state *state);
 
-/* "<text>\n" to standard error in one write; fields are not printed. @ctx may be NULL. */
+/*
+ * "<text>\n" to standard error in one write; fields are not printed. @ctx may be NULL: nothing is
+ * counted then, and each message may wait.
+ */
 void log_sink_stderr(void *ctx, int priority, const char *text,
 		     const struct log_field *fields, size_t n_fields);
 

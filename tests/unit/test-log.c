@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -363,6 +364,124 @@ static void test_stderr_stalled(void)
 	alarm(0);
 }
 
+/* Takes a message each 15 ms: less than anybody would call stalled, and too few. */
+struct slow_reader {
+	int fd;
+	gint n;
+	bool stop;
+	GThread *thread;
+};
+
+static void *read_slowly(void *data)
+{
+	struct slow_reader *r = data;
+	char buf[4 * LOG_TEXT_MAX];
+
+	while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+		if (recv(r->fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+			g_atomic_int_inc(&r->n);
+		g_usleep(15000);
+	}
+	return NULL;
+}
+
+static void start_reader(struct slow_reader *r, int fd)
+{
+	*r = (struct slow_reader){ .fd = fd };
+	r->thread = g_thread_new("reader", read_slowly, r);
+}
+
+static void stop_reader(struct slow_reader *r)
+{
+	__atomic_store_n(&r->stop, true, __ATOMIC_RELAXED);
+	g_thread_join(r->thread);
+}
+
+/* Each time there is room for one message, two come. Returns how long that took, us. */
+static gint64 log_too_much(const struct log *log, struct slow_reader *r, unsigned int *n)
+{
+	gint64 waited = 0;
+
+	for (unsigned int i = 0; i < 100; i++) {
+		gint last = g_atomic_int_get(&r->n);
+		gint64 start;
+
+		while (g_atomic_int_get(&r->n) == last)
+			g_usleep(500);
+		start = g_get_monotonic_time();
+		log_info(log, "%u", ++*n);
+		log_info(log, "%u", ++*n);
+		waited += g_get_monotonic_time() - start;
+	}
+	return waited;
+}
+
+static unsigned int count_lines(int fd)
+{
+	unsigned int n = 0;
+	char c;
+
+	for (off_t at = 0; pread(fd, &c, 1, at) == 1; at++)
+		n += c == '\n';
+	return n;
+}
+
+static void test_journal_slow(void)
+{
+	int saved = dup(STDERR_FILENO), file = memfd_create("stderr", MFD_CLOEXEC);
+	struct slow_reader reader;
+	unsigned int n = 0;
+	struct journald j;
+	gint64 waited;
+
+	alarm(60);
+	journald_new(&j);
+	g_assert_no_errno(dup2(file, STDERR_FILENO));
+	while (!count_lines(file))
+		log_info(&j.log, "%u", ++n);
+	start_reader(&reader, j.fd);
+	waited = log_too_much(&j.log, &reader, &n);
+	stop_reader(&reader);
+	g_assert_no_errno(dup2(saved, STDERR_FILENO));
+	g_test_message("%u messages, waited %" G_GINT64_FORMAT " us", n, waited);
+	g_assert_cmpint(waited, <, 500000);
+	/* None is missing. */
+	while (journald_read(&j))
+		reader.n++;
+	g_assert_cmpuint((unsigned int)reader.n + count_lines(file), ==, n);
+	g_assert_cmpuint(j.state.lost, ==, 0);
+	close(file);
+	close(saved);
+	journald_free(&j);
+	alarm(0);
+}
+
+static void test_stderr_slow(void)
+{
+	struct log_state state = LOG_STATE_INIT;
+	const struct log log = { LOG_INFO, log_sink_stderr, &state };
+	int fds[2], saved = dup(STDERR_FILENO);
+	struct slow_reader reader;
+	unsigned int n = 0;
+	gint64 waited;
+
+	alarm(60);
+	g_assert_no_errno(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds));
+	g_assert_no_errno(dup2(fds[1], STDERR_FILENO));
+	while (!state.lost)
+		log_info(&log, "%u", ++n);
+	start_reader(&reader, fds[0]);
+	waited = log_too_much(&log, &reader, &n);
+	stop_reader(&reader);
+	g_assert_no_errno(dup2(saved, STDERR_FILENO));
+	g_test_message("%u messages, waited %" G_GINT64_FORMAT " us", n, waited);
+	g_assert_cmpint(waited, <, 500000);
+	close(fds[0]);
+	close(fds[1]);
+	close(saved);
+	alarm(0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -375,5 +494,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/log/journal/fallback", test_journal_fallback);
 	g_test_add_func("/log/journal/stalled", test_journal_stalled);
 	g_test_add_func("/log/stderr/stalled", test_stderr_stalled);
+	g_test_add_func("/log/journal/slow", test_journal_slow);
+	g_test_add_func("/log/stderr/slow", test_stderr_slow);
 	return g_test_run();
 }
