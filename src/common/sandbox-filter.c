@@ -2,7 +2,8 @@
 /*
  * The lists. What is allowed is what was seen to be used by every path of worker and
  * keeper (the tests in virtual machines run with -Dsandbox=trap, too), and what the C
- * library needs to end a process that it has found broken.
+ * library needs to end a process that it has found broken. They are for x86_64 and aarch64
+ * of 64 bits; meson.build refuses others, where names and arguments differ.
  *
  * Arguments are compared in their lower 32 bits, for the kernel looks at no more of
  * these. A pointer cannot be looked through: therefore neither stat() by name nor
