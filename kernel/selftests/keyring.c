@@ -78,7 +78,7 @@ static void linked(void)
 	       (unsigned long)KEY_SPEC_THREAD_KEYRING, 0);
 }
 
-/* Of root, who is the owner of the agent's process keyring. */
+/* The quota of root, who is the owner of the agent's process keyring. */
 static bool set_quota(const char *bytes, char *before, size_t size)
 {
 	int fd = open("/proc/sys/kernel/keys/root_maxbytes", O_RDWR | O_CLOEXEC);
@@ -98,19 +98,24 @@ static bool set_quota(const char *bytes, char *before, size_t size)
 static void no_quota(void)
 {
 	int32_t keyring = make_keyring("upcall-quota");
-	struct accepted acc;
-	struct call call;
+	struct accepted acc, acc_other;
+	struct call call, other;
+	int ret, ret_other;
 	char before[32];
-	int ret;
 
 	begin(&call, keyring);
+	pause_ms(100);
+	begin(&other, 0);
 	pause_ms(100);
 	if (!set_quota("1", before, sizeof(before)))
 		bail_out("the quota of keys cannot be set");
 	ret = accept_wait(&nl, &acc, 3000);
+	ret_other = accept_wait(&nl, &acc_other, 3000);
 	set_quota(before, NULL, 0);
 	is(ret, -EDQUOT, "ACCEPT: no quota for the link");
 	is(acc.fd, -1, "no quota: the agent is given no descriptor");
+	is(ret_other, 0, "no quota: the next request needs none");
+	is(call_finish(&other, &nl, &acc_other), 0, "no quota: that one is served");
 	if (!ours) {
 		is(call_end(&call), -EIO, "no quota: the request ends");
 		call_close(&call);

@@ -137,12 +137,12 @@ static bool known_section(const char *name)
 	return false;
 }
 
-/* As a module, or by a trace event that upstream does not have. */
-static bool is_ours(void)
+/* Ours counts the remote-auth of a DONE before it looks at anything else. */
+static bool is_ours(struct nl *nl)
 {
-	return !access("/sys/module/handshake", F_OK) ||
-	       !access("/sys/kernel/tracing/events/handshake/handshake_requeue",
-		       F_OK);
+	const uint32_t auth[6] = { 0 };
+
+	return done_auth(nl, -1, ARRAY_SIZE(auth), auth) == -EINVAL;
 }
 
 static void prepare(void)
@@ -151,7 +151,6 @@ static void prepare(void)
 	struct nl nl;
 	int ret;
 
-	ours = is_ours();
 	signal(SIGALRM, too_long);
 	signal(SIGPIPE, SIG_IGN);
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
@@ -166,6 +165,7 @@ static void prepare(void)
 	ret = nl_open(&nl);
 	if (ret)
 		bail_out("no family " HANDSHAKE_FAMILY_NAME ": %s", strerror(-ret));
+	ours = is_ours(&nl);
 	nl_close(&nl);
 	note("%s, seed %llu", ours ? "our upcall" : "upstream's upcall",
 	     (unsigned long long)options.seed);

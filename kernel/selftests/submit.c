@@ -103,10 +103,14 @@ static void queue_is_full(void)
 	is(failed, 0, "a full queue: all are served in their order");
 }
 
-/* Accepted requests are limited, too: one for each MiB of memory, at least 64. */
+/*
+ * Accepted requests are limited, too: one for each MiB of memory, at least 64. A
+ * kernel that has no module for them counts the MiB before the end of its boot,
+ * which gives some back.
+ */
 static void all_are_accepted(void)
 {
-	unsigned int most = (unsigned int)memory_mib(), n, failed = 0, readies;
+	unsigned int most = (unsigned int)memory_mib(), least, n, failed = 0, readies;
 	struct accepted *accs;
 	struct call *calls;
 
@@ -114,7 +118,9 @@ static void all_are_accepted(void)
 		skip(ours ? "too much memory" : "they are not limited", "accepted requests");
 		return;
 	}
+	least = most - most / 16;
 	most = most < 64 ? 64 : most;
+	least = least < 64 ? 64 : least;
 	accs = calloc(most + 1, sizeof(*accs));
 	calls = calloc(most + 1, sizeof(*calls));
 	if (!accs || !calls)
@@ -123,14 +129,11 @@ static void all_are_accepted(void)
 		call_open(&calls[n]);
 		calls[n].hs.wait_ms = 120000;
 		call_start(&calls[n]);
-		if (accept_wait(&nl, &accs[n], n < most ? 3000 : 500))
+		if (accept_wait(&nl, &accs[n], n < least ? 3000 : 500))
 			break;
 	}
-	is(n, most, "so many requests can be accepted");
-	if (n < most) {
-		call_end(&calls[n]);
-		call_close(&calls[n]);
-	} else if (n == most) {
+	ok(n >= least && n <= most, "%u requests can be accepted, of %u to %u", n, least, most);
+	if (n <= most) {
 		ok(!call_over(&calls[n], 50), "one more waits");
 		nl_drain(&nl);
 		readies = nl.readies;

@@ -27,6 +27,7 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/net.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
@@ -344,6 +345,8 @@ static void __exit hs_exit(void)
 	struct hs_call *call, *next;
 
 	misc_deregister(&hs_device);
+	/* The last callback may still be on its way out of here. */
+	synchronize_rcu_tasks();
 	list_for_each_entry_safe(call, next, &hs_cancelled, cancelled)
 		kfree(call);
 	xa_destroy(&hs_calls);

@@ -93,8 +93,9 @@ EXPORT_SYMBOL(tls_get_record_type);
 /**
  * tls_alert_recv - look at an alert that was received
  * @sk: socket with TLS
- * @msg: message with a record of the type TLS_RECORD_TYPE_ALERT, whose
- *	iterator is a kvec and at the start of the record (iov_iter_revert())
+ * @msg: message with a record of the type TLS_RECORD_TYPE_ALERT, at the
+ *	start of the kvec of its iterator; that may still be where recvmsg left
+ *	it, but for a kvec without room for more, which needs iov_iter_revert()
  * @level: set to its level
  * @description: set to its description
  *
@@ -103,14 +104,15 @@ EXPORT_SYMBOL(tls_get_record_type);
 void tls_alert_recv(const struct sock *sk, const struct msghdr *msg,
 		    u8 *level, u8 *description)
 {
-	struct iov_iter iter = msg->msg_iter;
-	u8 alert[ALERT_SIZE];
+	const struct iov_iter *iter = &msg->msg_iter;
+	const u8 *alert;
 
 	*level = TLS_ALERT_LEVEL_FATAL;
 	*description = TLS_ALERT_DESC_INTERNAL_ERROR;
-	if (!iov_iter_is_kvec(&iter) || iov_iter_single_seg_count(&iter) < ALERT_SIZE)
+	if (!iov_iter_is_kvec(iter) ||
+	    iter->iov_offset + iov_iter_single_seg_count(iter) < ALERT_SIZE)
 		return;
-	memcpy(alert, iter.kvec->iov_base + iter.iov_offset, sizeof(alert));
+	alert = iter->kvec->iov_base;
 	*level = alert[0];
 	*description = alert[1];
 }

@@ -412,7 +412,8 @@ struct handshake_req *handshake_req_next(struct handshake_net *hn,
  * @req: the request, from handshake_req_next()
  * @why: a negative errno
  *
- * It will be the next one again, unless it is over.
+ * It is queued again, unless it is over: behind the others, for what it wants
+ * may stay away for long.
  */
 void handshake_req_requeue(struct handshake_req *req, int why)
 {
@@ -421,7 +422,7 @@ void handshake_req_requeue(struct handshake_req *req, int why)
 	spin_lock_bh(&hn->lock);
 	if (req->state == HANDSHAKE_ACCEPTED) {
 		trace_handshake_requeue(req, req->sk, why);
-		list_move(&req->list, &hn->queued);
+		list_move_tail(&req->list, &hn->queued);
 		hn->n_queued++;
 		hn->n_accepted--;
 		req->state = HANDSHAKE_QUEUED;
