@@ -23,7 +23,7 @@ void note(const char *format, ...)
 	va_end(args);
 }
 
-static void point(bool good, const char *format, va_list args, const char *skip_why)
+static void PRINTF(2, 0) point(bool good, const char *format, va_list args, const char *skip_why)
 {
 	points++;
 	if (!good)
