@@ -13,6 +13,9 @@
 
 #include "upcall.h"
 
+/* Longer than an ACCEPT takes that has taken a request. */
+#define UNREAD_MS	100
+
 static int device = -1;
 
 int consumer_open(void)
@@ -130,6 +133,9 @@ int call_end(struct call *call)
 void call_close(struct call *call)
 {
 	call_end(call);
+	/* Upstream's request goes with its socket, also while an ACCEPT reads of it. */
+	if (!ours && call->hs.flags & HS_CONSUMER_CANCELLED)
+		pause_ms(UNREAD_MS);
 	close(call->sock);
 	close(call->peer);
 }
