@@ -60,7 +60,7 @@ static void usage(FILE *to)
 	      "  --consumer-ko FILE   the module of the test consumer\n"
 	      "Needs root and /dev/" HS_CONSUMER_DEVICE ". Sections:\n", to);
 	for (i = 0; i < ARRAY_SIZE(sections); i++)
-		fprintf(to, "  %-10s %s\n", sections[i].name, sections[i].what);
+		fprintf(to, "  %-12s %s\n", sections[i].name, sections[i].what);
 }
 
 static int parse_options(int argc, char **argv)
@@ -182,6 +182,7 @@ int main(int argc, char **argv)
 	}
 	for (arg = optind; arg < argc; arg++) {
 		if (!known_section(argv[arg])) {
+			fprintf(stderr, "upcall: there is no section '%s'\n", argv[arg]);
 			usage(stderr);
 			return 2;
 		}
