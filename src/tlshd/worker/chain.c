@@ -16,11 +16,6 @@
 #define DN_MAX 2048		/* bytes of DER: the library takes quadratic time to print them */
 #define EXTENSIONS_MAX 64	/* the library goes through them for each that it looks for */
 
-static void out_of_memory(struct verdict *v)
-{
-	verdict_set(v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
-}
-
 static bool is_rsa(unsigned int pk)
 {
 	return pk == GNUTLS_PK_RSA || pk == GNUTLS_PK_RSA_PSS;
@@ -111,7 +106,7 @@ static void import(struct chain *chain, const gnutls_datum_t *der, const char *w
 	int r = gnutls_x509_crt_init(&chain->cert[i]), name = 0;
 
 	if (r < 0) {
-		out_of_memory(v);
+		verdict_out_of_memory(v);
 		return;
 	}
 	chain->n = i + 1;
@@ -119,7 +114,7 @@ static void import(struct chain *chain, const gnutls_datum_t *der, const char *w
 	if (r == 0)
 		name = name_len(chain->cert[i]);
 	if (r == GNUTLS_E_MEMORY_ERROR || name == GNUTLS_E_MEMORY_ERROR) {
-		out_of_memory(v);
+		verdict_out_of_memory(v);
 	} else if (r < 0) {
 		verdict_set(v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
 			    "certificate %u of the %s cannot be read: %s", i + 1, word,
@@ -144,7 +139,7 @@ static void check_key(const struct chain *chain, const char *word, uint64_t *tot
 	uint64_t cost = key_cost(chain->cert[chain->n - 1]);
 
 	if (cost == COST_UNKNOWN) {
-		out_of_memory(v);
+		verdict_out_of_memory(v);
 		return;
 	}
 	if (cost == COST_TOO_HIGH) {

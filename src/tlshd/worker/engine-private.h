@@ -36,6 +36,8 @@ struct verdict {
 /* The first verdict stays: does nothing unless @v is HS_OK. */
 void verdict_set(struct verdict *v, enum hs_outcome outcome, gnutls_alert_description_t alert,
 		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* HS_BUSY: the consumer may try again. */
+void verdict_out_of_memory(struct verdict *v);
 
 /* certs.c: certificates of files, and texts for people. */
 

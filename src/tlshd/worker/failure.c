@@ -267,9 +267,6 @@ static void translate(struct session *s, int code)
 			    "the %s broke the protocol: it signed with an algorithm that the key of its "
 			    "certificate is not for", peer);
 		break;
-	case GNUTLS_E_MEMORY_ERROR:
-		verdict_set(&s->verdict, HS_BUSY, 0, "out of memory");
-		break;
 	case GNUTLS_E_INTERNAL_ERROR:
 	case GNUTLS_E_RANDOM_FAILED:
 		verdict_set(&s->verdict, HS_INTERNAL, 0, "a fault of our own: %s",
@@ -318,7 +315,10 @@ void session_fail(struct session *s, int code)
 		refuse_stranger(s);
 		gnutls_alert_send(s->tls, GNUTLS_AL_FATAL, s->verdict.alert);
 	} else {
-		translate(s, code);
+		if (code == GNUTLS_E_MEMORY_ERROR)
+			verdict_out_of_memory(&s->verdict);
+		else
+			translate(s, code);
 		gnutls_alert_send_appropriate(s->tls, code);
 	}
 }

@@ -131,7 +131,7 @@ void psk_on_message(struct session *s, unsigned int type, bool incoming)
 /* For a callback, of whose failure the library makes a fault of the keys. */
 static int out_of_memory(struct session *s)
 {
-	verdict_set(&s->verdict, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+	verdict_out_of_memory(&s->verdict);
 	return -1;
 }
 

@@ -60,6 +60,11 @@ void verdict_set(struct verdict *v, enum hs_outcome outcome, gnutls_alert_descri
 	va_end(ap);
 }
 
+void verdict_out_of_memory(struct verdict *v)
+{
+	verdict_set(v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+}
+
 static const char *peer_word(enum hs_role peer)
 {
 	return peer == HS_SERVER ? "server" : "client";
@@ -164,7 +169,7 @@ static void choose_anchor(struct check *c)
 	if (!path->anchor)
 		return;
 	if (gnutls_x509_crt_get_raw_issuer_dn(path->cert[path->n - 1], &dn) < 0) {
-		verdict_set(c->v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+		verdict_out_of_memory(c->v);
 		return;
 	}
 	for (i = 0; best < FITTEST && (other = namesakes_get(all, &dn, i)); i++) {
@@ -315,7 +320,7 @@ static void check_time(const struct check *c, unsigned int i, gnutls_x509_crt_t 
 static void explain_code(const struct check *c, int code)
 {
 	if (code == GNUTLS_E_MEMORY_ERROR)
-		verdict_set(c->v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+		verdict_out_of_memory(c->v);
 	else
 		verdict_set(c->v, HS_CERT_INVALID, GNUTLS_A_BAD_CERTIFICATE,
 			    "the %s's certificate cannot be verified: %s", c->peer,
@@ -525,12 +530,12 @@ static void check_name(struct check *c, const struct peername *want, char matche
 	int r;
 
 	if (gnutls_subject_alt_names_init(&names) < 0) {
-		verdict_set(c->v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+		verdict_out_of_memory(c->v);
 		return;
 	}
 	r = read_names(c->path.cert[0], names);
 	if (r == GNUTLS_E_MEMORY_ERROR) {
-		verdict_set(c->v, HS_BUSY, GNUTLS_A_INTERNAL_ERROR, "out of memory");
+		verdict_out_of_memory(c->v);
 	} else if (r < 0 || !find_name(names, want, matched, list, sizeof(list))) {
 		if (list[0])
 			verdict_set(c->v, HS_CERT_NAME, GNUTLS_A_BAD_CERTIFICATE,
