@@ -12,6 +12,7 @@ UNDISTURBED=40                          # pairs
 # What a consumer may wait for beside its handshake: kernels want failures no sooner (FAILURE_AFTER in
 # request.c), and where all have died there is nobody for so long (DELAY_ALONE_MAX in pool.c).
 FAILURE_AFTER_MS=100 DELAY_ALONE_MS=1000
+KILLED='was killed by signal 9 \(SIGKILL\)' UNSEEN='has ended($|;)'
 SLOWER=10 DEADLINE_MS=60000             # the handshakes' own, of many-handshakes
 
 # A third of the pairs has a pre-shared key, a third the configured certificates, where the keeper signs
@@ -162,13 +163,16 @@ log_is_right() {
 		is "one line for each handshake of a $role" "${#handshake_lines[@]}" \
 			$(($1 / 2 + made_again + 2 * UNDISTURBED))
 	done
-	# two kills can meet the same pair
-	deaths=$(log_new | grep -cE '^(worker|keeper)\[[0-9]+\] was killed by signal 9 \(SIGKILL\)')
+	# Two kills can meet the same pair. And a process is not waited for longer than 50 ms once its channel
+	# has ended: on a busy host it may not have got to its own end by then, and how it ends is not known.
+	deaths=$(log_new | grep -cE "^(worker|keeper)\\[[0-9]+\\] ($KILLED|$UNSEEN)")
 	at_least "kills" "$kills" $(($1 / HANDSHAKES_PER_KILL)) kills
 	at_most "lines for deaths" "$deaths" "$kills" lines
 	check "there are some" test "$deaths" -gt $((kills / 2))
+	at_most "lines that do not know how" \
+		"$(log_new | grep -cE "^(worker|keeper)\\[[0-9]+\\] $UNSEEN")" $(((kills + 19) / 20)) lines
 	is "no line blames another" "$(log_new | grep -E '^(worker|keeper)\[')" \
-		"$(log_new | grep -E '^(worker|keeper)\[[0-9]+\] was killed by signal 9')"
+		"$(log_new | grep -E "^(worker|keeper)\\[[0-9]+\\] ($KILLED|$UNSEEN)")"
 }
 
 # many HANDSHAKES
