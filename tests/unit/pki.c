@@ -71,6 +71,18 @@ static void set_names(gnutls_x509_crt_t crt, const struct pki_spec *spec)
 		set_ip(crt, spec->ip[i]);
 }
 
+static void set_only_dns(gnutls_x509_crt_t crt, const char *domain)
+{
+	g_autofree char *copy = g_strdup(domain);
+	const gnutls_datum_t name = { (void *)copy, (unsigned int)strlen(copy) };
+	gnutls_x509_name_constraints_t only;
+
+	CHECK(gnutls_x509_name_constraints_init(&only));
+	CHECK(gnutls_x509_name_constraints_add_permitted(only, GNUTLS_SAN_DNSNAME, &name));
+	CHECK(gnutls_x509_crt_set_name_constraints(crt, only, 1));
+	gnutls_x509_name_constraints_deinit(only);
+}
+
 static void set_use(gnutls_x509_crt_t crt, const struct pki_spec *spec)
 {
 	unsigned int usage = spec->usage;
@@ -78,10 +90,12 @@ static void set_use(gnutls_x509_crt_t crt, const struct pki_spec *spec)
 	if (usage == 0)
 		usage = spec->ca ? GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN
 				 : GNUTLS_KEY_DIGITAL_SIGNATURE;
-	CHECK(gnutls_x509_crt_set_basic_constraints(crt, spec->ca, -1));
+	CHECK(gnutls_x509_crt_set_basic_constraints(crt, spec->ca, spec->no_ca_below ? 0 : -1));
 	CHECK(gnutls_x509_crt_set_key_usage(crt, usage));
 	if (spec->purpose)
 		CHECK(gnutls_x509_crt_set_key_purpose_oid(crt, spec->purpose, 0));
+	if (spec->only_dns)
+		set_only_dns(crt, spec->only_dns);
 }
 
 /* @issuer NULL: it is left open. */

@@ -38,6 +38,8 @@ struct pki_spec {
 	unsigned int usage;		/* key usage; 0: what fits */
 	const struct pki_cert *same_key;	/* use this one's key instead of a new one */
 	bool no_authority;		/* does not say which key of its issuer's name signed it */
+	bool no_ca_below;		/* an authority that issues for leaves only */
+	const char *only_dns;		/* ... whose name constraints permit this domain; NULL: none */
 };
 
 struct pki_cert {

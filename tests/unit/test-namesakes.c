@@ -14,6 +14,7 @@
 #define SPEC(...) (&(struct pki_spec){ __VA_ARGS__ })
 #define REVOKED HS_CERT_REVOKED, "the trusted issuer \"CN=inter\" of the server's certificate is revoked"
 #define EXPIRED HS_CERT_EXPIRED, "the trusted issuer \"CN=inter\" of the server's certificate expired"
+#define LATE HS_CERT_CRL_STALE, "is out of date since"
 #define UNKNOWN HS_CERT_UNKNOWN_ISSUER, "is not signed by the certificate of its issuer"
 
 /* Our client, which has @trust and @crl, against a server with @chain and the key of @leaf. */
@@ -37,14 +38,21 @@ static void check(const char *trust, const char *crl, const char *chain,
 	pair_close(&p);
 }
 
-/* @leaf, with both orders of @a and @b in the store, the first authority before them. */
-static void check_orders(const struct pki_cert *a, const struct pki_cert *b, const char *crl,
-			 const struct pki_cert *leaf, enum hs_outcome outcome, const char *reason)
+/* @chain, with both orders of @a and @b in the store, another authority before them. */
+static void check_chain(const struct pki_cert *a, const struct pki_cert *b, const char *crl,
+			const char *chain, const struct pki_cert *leaf, enum hs_outcome outcome,
+			const char *reason)
 {
 	g_autofree char *ab = pki_chain(ca, a, b, NULL), *ba = pki_chain(ca, b, a, NULL);
 
-	check(ba, crl, leaf->pem, leaf, outcome, reason);
-	check(ab, crl, leaf->pem, leaf, outcome, reason);
+	check(ba, crl, chain, leaf, outcome, reason);
+	check(ab, crl, chain, leaf, outcome, reason);
+}
+
+static void check_orders(const struct pki_cert *a, const struct pki_cert *b, const char *crl,
+			 const struct pki_cert *leaf, enum hs_outcome outcome, const char *reason)
+{
+	check_chain(a, b, crl, leaf->pem, leaf, outcome, reason);
 }
 
 static struct pki_cert *leaf_of(const struct pki_cert *issuer, bool no_authority)
@@ -156,6 +164,69 @@ static void test_same_key(void)
 	pki_free(old);
 }
 
+/* What an authority was not allowed to shows further down only: of one key one that may is enough. */
+static void test_allowed(void)
+{
+	struct pki_cert *may = pki_issue(SPEC(.cn = "inter", .ca = true), ca);
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true, .same_key = may,
+					      .from = -7200, .until = -60), ca);
+	struct pki_cert *flat = pki_issue(SPEC(.cn = "inter", .ca = true, .same_key = may,
+					       .no_ca_below = true), ca);
+	struct pki_cert *here = pki_issue(SPEC(.cn = "inter", .ca = true, .same_key = may,
+					       .only_dns = NAME), ca);
+	struct pki_cert *there = pki_issue(SPEC(.cn = "inter", .ca = true, .same_key = may,
+						.only_dns = "elsewhere.example"), ca);
+	struct pki_cert *mid = pki_issue(SPEC(.cn = "Issuing CA 1", .ca = true), may);
+	struct pki_cert *leaf = leaf_of(mid, false);
+	g_autofree char *chain = pki_chain(leaf, mid, NULL);
+
+	check_chain(flat, may, NULL, chain, leaf, HS_OK, "");
+	check_chain(there, may, NULL, chain, leaf, HS_OK, "");
+	check_chain(there, here, NULL, chain, leaf, HS_OK, "");
+	check_chain(old, here, NULL, chain, leaf, HS_OK, "");
+	check_chain(old, flat, NULL, chain, leaf, HS_CERT_EXPIRED, "");
+	check_chain(there, flat, NULL, chain, leaf, HS_CERT_INVALID, "was not allowed to issue");
+	pki_free(leaf);
+	pki_free(mid);
+	pki_free(there);
+	pki_free(here);
+	pki_free(flat);
+	pki_free(old);
+	pki_free(may);
+}
+
+/*
+ * An authority that has changed its key keeps a list for each. What one of them says of a serial
+ * holds, for they share their serials; whether the word is up to date is the right key's matter.
+ */
+static void test_lists(void)
+{
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true), NULL);
+	struct pki_cert *fresh = pki_issue(SPEC(.cn = "inter", .ca = true), NULL);
+	struct pki_cert *of_old = leaf_of(old, true), *of_fresh = leaf_of(fresh, true);
+	g_autofree char *by_old = pki_crl(old, NULL, -60, 3600);
+	g_autofree char *by_fresh = pki_crl(fresh, NULL, -60, 3600);
+	g_autofree char *late = pki_crl(fresh, NULL, -7200, -60);
+	g_autofree char *revokes = pki_crl(old, of_fresh, -60, 3600);
+	g_autofree char *one_late = g_strconcat(by_old, late, NULL);
+	g_autofree char *late_first = g_strconcat(late, by_old, NULL);
+	g_autofree char *renewed = g_strconcat(late, by_old, by_fresh, NULL);
+	g_autofree char *of_other = g_strconcat(by_fresh, revokes, NULL);
+
+	check_orders(old, fresh, one_late, of_old, HS_OK, "");
+	check_orders(old, fresh, one_late, of_fresh, LATE);
+	check_orders(old, fresh, late_first, of_old, HS_OK, "");
+	check_orders(old, fresh, late_first, of_fresh, LATE);
+	check_orders(old, fresh, renewed, of_fresh, HS_OK, "");
+	check_orders(old, fresh, by_old, of_fresh, HS_OK, "");
+	check_orders(old, fresh, late, of_old, LATE);
+	check_orders(old, fresh, of_other, of_fresh, HS_CERT_REVOKED, "the server's certificate is revoked");
+	pki_free(of_old);
+	pki_free(of_fresh);
+	pki_free(old);
+	pki_free(fresh);
+}
+
 /* By a third of that name, whom we do not know. */
 static void test_stranger(void)
 {
@@ -193,6 +264,36 @@ static void test_pinned(void)
 	pki_free(self);
 	pki_free(old);
 	pki_free(fresh);
+}
+
+/*
+ * A certificate in the store is accepted whatever the peer sends behind it. So that may not say either
+ * whose list counts: here it is the genuine certificate of another key of the issuer's name.
+ */
+static void test_pinned_list(void)
+{
+	/* By its name: the library looks for the leaf where it keeps who is named like the last's issuer. */
+	struct pki_cert *top = pki_issue(SPEC(.cn = "Authority 104", .ca = true), NULL);
+	struct pki_cert *root = pki_issue(SPEC(.cn = "afar", .ca = true), NULL);
+	struct pki_cert *forged = pki_issue(SPEC(.cn = "afar", .ca = true, .same_key = root), top);
+	struct pki_cert *old = pki_issue(SPEC(.cn = "inter", .ca = true), root);
+	struct pki_cert *fresh = pki_issue(SPEC(.cn = "inter", .ca = true), root);
+	struct pki_cert *leaf = leaf_of(old, true);
+	g_autofree char *by_old = pki_crl(old, leaf, -60, 3600);
+	g_autofree char *by_fresh = pki_crl(fresh, NULL, -60, 3600);
+	g_autofree char *both = g_strconcat(by_old, by_fresh, NULL);
+	g_autofree char *store = pki_chain(ca, leaf, NULL);
+	g_autofree char *chain = pki_chain(leaf, fresh, forged, NULL);
+
+	check(store, NULL, leaf->pem, leaf, HS_OK, "");
+	check(store, both, leaf->pem, leaf, HS_CERT_CRL_STALE, "is not signed by anybody we know");
+	check(store, both, chain, leaf, HS_CERT_CRL_STALE, "is not signed by anybody we know");
+	pki_free(forged);
+	pki_free(top);
+	pki_free(leaf);
+	pki_free(fresh);
+	pki_free(old);
+	pki_free(root);
 }
 
 /* A stranger has a signature checked by each of them, and no more. */
@@ -241,8 +342,11 @@ int main(int argc, char **argv)
 	g_test_add_func("/namesakes/intermediate", test_intermediate);
 	g_test_add_func("/namesakes/expired", test_expired);
 	g_test_add_func("/namesakes/same-key", test_same_key);
+	g_test_add_func("/namesakes/allowed", test_allowed);
+	g_test_add_func("/namesakes/lists", test_lists);
 	g_test_add_func("/namesakes/stranger", test_stranger);
 	g_test_add_func("/namesakes/pinned", test_pinned);
+	g_test_add_func("/namesakes/pinned-list", test_pinned_list);
 	g_test_add_func("/namesakes/cost", test_cost);
 	r = g_test_run();
 	pair_pki_free();

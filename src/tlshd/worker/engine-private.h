@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What engine.c, certs.c, credentials.c, psk.c, trust.c, serials.c, namesakes.c, count-names.c,
- * chain.c, verify.c, transcript.c, messages.c, session.c, handover.c and failure.c share: the
- * implementation of session.h by TLS 1.3 and GnuTLS. Nobody else includes it.
+ * What engine.c, certs.c, credentials.c, psk.c, trust.c, crl.c, serials.c, namesakes.c,
+ * count-names.c, chain.c, path.c, verify.c, transcript.c, messages.c, session.c, handover.c and
+ * failure.c share: the implementation of session.h by TLS 1.3 and GnuTLS. Nobody else includes it.
  */
 #ifndef TLSHD_WORKER_ENGINE_PRIVATE_H
 #define TLSHD_WORKER_ENGINE_PRIVATE_H
@@ -128,6 +128,19 @@ void trust_check_revocation(struct trust *trust, gnutls_x509_crt_t cert,
 			    gnutls_x509_crt_t issuer, time_t now, const char *who,
 			    struct verdict *v);
 
+/* crl.c: the lists of a trust store */
+
+struct crls;
+
+/* @trust is borrowed, and holds its certificates already. Else as trust_new(). */
+int crls_new(struct crls **ret, const struct engine_file *file, const struct trust *trust,
+	     int64_t in_use, const struct log *log, char *reason, size_t reason_size);
+void crls_free(struct crls *crls);
+/* As trust_until() and trust_check_revocation(). */
+int64_t crls_until(const struct crls *crls);
+void crls_check(struct crls *crls, gnutls_x509_crt_t cert, gnutls_x509_crt_t issuer, time_t now,
+		const char *who, struct verdict *v);
+
 /* chain.c: a peer's certificates, read. */
 
 struct chain {
@@ -142,6 +155,29 @@ struct chain {
 void chain_import(struct chain *chain, const gnutls_datum_t *der, unsigned int n,
 		  enum hs_role peer, struct verdict *v);
 void chain_clear(struct chain *chain);
+
+/* path.c: from a peer's certificate to somebody we trust */
+
+#define VERIFY_FLAGS (GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM) | \
+		      GNUTLS_VERIFY_DISABLE_CRL_CHECKS)
+
+struct path {
+	gnutls_x509_crt_t cert[CHAIN_MAX];	/* leaf first; all of it is borrowed */
+	unsigned int n;
+	gnutls_x509_crt_t anchor;	/* the issuer of the last, of the store; NULL: none found */
+	bool pinned;			/* the leaf is in the store itself */
+	bool has_namesakes;		/* the anchor has, in the store; then, under this one: */
+	int code;			/* what path_verify() returns */
+	unsigned int status;		/* ... and says */
+};
+
+/* Borrows of @chain and @trust. Sets @v when memory is short. */
+void path_build(struct path *path, const struct chain *chain, struct trust *trust, time_t now,
+		struct verdict *v);
+/* The library's word on the path, revocation left aside. Returns its code; *@status: why not, 0: good. */
+int path_verify(struct path *path, const struct trust *trust, unsigned int *status);
+/* Who has issued number @i, @n being the anchor; NULL: that is not certain. */
+gnutls_x509_crt_t path_issuer(const struct path *path, unsigned int i);
 
 /* verify.c */
 

@@ -3,7 +3,7 @@
  * Which certificates of a trust store have the same subject. The library finds an issuer by its
  * name, and by the identifier of its key where the certificate has one; who issues a certificate
  * decides whether it does. Where names are not unique it takes one of those that fit, by a rule
- * that differs from call to call. So these are told apart by us, see verify.c.
+ * that differs from call to call. So these are told apart by us, see path.c.
  */
 #include "tlshd/worker/engine-private.h"
 

@@ -4,14 +4,9 @@
  *
  * The decision is the library's (path validation with profile MEDIUM, so SHA-1,
  * RSA below 2048 bits and the like are refused) plus checks of our own:
- * revocation (trust.c), extended key usage, name. A refusal is then explained
+ * revocation (crl.c), extended key usage, name. A refusal is then explained
  * by looking at each link of the path again; where the explanation finds
  * nothing the refusal stands, with the library's own words.
- *
- * The path is built here, from the leaf through what the peer sent to the
- * first certificate whose issuer is in the store, so that all the checks speak of
- * the same certificates and junk behind them does not matter. Where the store has
- * several authorities of that issuer's name, its end is the one whose key signed.
  *
  * OCSP responses are neither asked for nor looked at.
  */
@@ -26,16 +21,6 @@
 #define PURPOSES_MAX 64		/* extended key usages looked at */
 #define DN_TEXT 160
 #define WHO_TEXT 224
-#define FITTEST 8
-#define VERIFY_FLAGS (GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM) | \
-		      GNUTLS_VERIFY_DISABLE_CRL_CHECKS)
-
-struct path {
-	gnutls_x509_crt_t cert[CHAIN_MAX];
-	unsigned int n;
-	gnutls_x509_crt_t anchor;	/* the issuer of the last, of the store; NULL: none found */
-	bool has_namesakes;	/* ... and the store has others of its name */
-};
 
 /* What every check needs to know. */
 struct check {
@@ -70,119 +55,6 @@ static const char *peer_word(enum hs_role peer)
 	return peer == HS_SERVER ? "server" : "client";
 }
 
-static void build_path(struct path *path, const struct chain *chain, struct trust *trust)
-{
-	bool used[CHAIN_MAX] = { true };
-	gnutls_x509_crt_t last = chain->cert[0];
-	unsigned int i;
-
-	path->cert[0] = last;
-	path->n = 1;
-	path->anchor = NULL;
-	for (;;) {
-		if (gnutls_x509_trust_list_get_issuer(trust_list(trust), last, &path->anchor,
-						      0) == 0)
-			return;
-		path->anchor = NULL;
-		for (i = 1; i < chain->n; i++)
-			if (!used[i] && gnutls_x509_crt_check_issuer(last, chain->cert[i]))
-				break;
-		if (i == chain->n)
-			return;
-		used[i] = true;
-		last = chain->cert[i];
-		path->cert[path->n++] = last;
-	}
-}
-
-/*
- * The library's verdict, as if of all that have the name of @anchor only this one were in the
- * store. @pinned, in the store as well, may be NULL. Returns the library's code.
- */
-static int verify_under(gnutls_x509_crt_t *certs, unsigned int n, gnutls_x509_crt_t anchor,
-			gnutls_x509_crt_t pinned, unsigned int flags, unsigned int *status)
-{
-	gnutls_x509_trust_list_t list;
-	int r = gnutls_x509_trust_list_init(&list, 0);
-
-	if (r < 0)
-		return r;
-	r = gnutls_x509_trust_list_add_cas(list, &anchor, 1, 0);
-	if (r > 0 && pinned)
-		r = gnutls_x509_trust_list_add_cas(list, &pinned, 1, 0);
-	r = r > 0 ? gnutls_x509_trust_list_verify_crt2(list, certs, n, NULL, 0, flags, status, NULL)
-		  : GNUTLS_E_MEMORY_ERROR;
-	gnutls_x509_trust_list_deinit(list, 0);
-	return r;
-}
-
-static bool is_current(gnutls_x509_crt_t cert, time_t now)
-{
-	return gnutls_x509_crt_get_activation_time(cert) <= now &&
-	       gnutls_x509_crt_get_expiration_time(cert) >= now;
-}
-
-/* Could @cert be signed by a key of the kind that @issuer has? */
-static bool fits_key(gnutls_x509_crt_t cert, gnutls_x509_crt_t issuer)
-{
-	int sign = gnutls_x509_crt_get_signature_algorithm(cert);
-	int pk = gnutls_x509_crt_get_pk_algorithm(issuer, NULL);
-
-	return sign >= 0 && pk >= 0 &&
-	       gnutls_sign_supports_pk_algorithm((gnutls_sign_algorithm_t)sign,
-						 (gnutls_pk_algorithm_t)pk);
-}
-
-/*
- * 0: the key of @anchor has not signed the last of the path. Else up to FITTEST, by what speaks for
- * it: that it was allowed to, that its time is now, that it is not revoked.
- */
-static unsigned int fitness(const struct check *c, gnutls_x509_crt_t anchor)
-{
-	gnutls_x509_crt_t last = c->path.cert[c->path.n - 1];
-	struct verdict revoked = { .outcome = HS_OK };
-	unsigned int status = 0;
-
-	if (!gnutls_x509_crt_check_issuer(last, anchor) || !fits_key(last, anchor) ||
-	    verify_under(&last, 1, anchor, NULL, VERIFY_FLAGS | GNUTLS_VERIFY_DISABLE_TIME_CHECKS,
-			 &status) < 0 ||
-	    (status & (GNUTLS_CERT_SIGNATURE_FAILURE | GNUTLS_CERT_SIGNER_NOT_FOUND)))
-		return 0;
-	trust_check_revocation(c->trust, anchor, NULL, c->now, "", &revoked);
-	return 1 + (status == 0 ? 4 : 0) + (is_current(anchor, c->now) ? 2 : 0) +
-	       (revoked.outcome == HS_OK ? 1 : 0);
-}
-
-/*
- * Where the store has several of the issuer's name the library would take one without a look at the
- * keys. So the one that signed is found here, and all that is said of the issuer is said of that.
- * Of several with that key one that is good is enough. Sets the verdict when memory is short.
- */
-static void choose_anchor(struct check *c)
-{
-	const struct namesakes *all = trust_namesakes(c->trust);
-	struct path *path = &c->path;
-	unsigned int best = 0, fit, i;
-	gnutls_x509_crt_t other;
-	gnutls_datum_t dn;
-
-	if (!path->anchor)
-		return;
-	if (gnutls_x509_crt_get_raw_issuer_dn(path->cert[path->n - 1], &dn) < 0) {
-		verdict_out_of_memory(c->v);
-		return;
-	}
-	for (i = 0; best < FITTEST && (other = namesakes_get(all, &dn, i)); i++) {
-		path->has_namesakes = true;
-		fit = fitness(c, other);
-		if (fit <= best)
-			continue;
-		best = fit;
-		path->anchor = other;
-	}
-	gnutls_free(dn.data);
-}
-
 /* "the server's certificate", 'the certificate "CN=..." of its chain'. @i == n: the anchor. */
 static const char *who(const struct check *c, unsigned int i, char dst[WHO_TEXT])
 {
@@ -197,12 +69,6 @@ static const char *who(const struct check *c, unsigned int i, char dst[WHO_TEXT]
 		snprintf(dst, WHO_TEXT, "the trusted issuer \"%s\" of the %s's certificate",
 			 cert_subject(c->path.anchor, dn, sizeof(dn)), c->peer);
 	return dst;
-}
-
-/* The certificate that issued number @i of the path; NULL: not known. */
-static gnutls_x509_crt_t issuer_of(const struct check *c, unsigned int i)
-{
-	return i + 1 < c->path.n ? c->path.cert[i + 1] : c->path.anchor;
 }
 
 static void explain_no_anchor(const struct check *c)
@@ -235,7 +101,7 @@ static bool key_is_weak(gnutls_x509_crt_t cert, char *dst, size_t size)
 
 static void explain_weak(const struct check *c, unsigned int i)
 {
-	gnutls_x509_crt_t issuer = issuer_of(c, i);
+	gnutls_x509_crt_t issuer = path_issuer(&c->path, i);
 	char name[WHO_TEXT], key[64];
 	int sign;
 
@@ -266,7 +132,7 @@ static void explain_weak(const struct check *c, unsigned int i)
 /* One certificate against its issuer, dates left aside; @whole is the status of the path. */
 static void explain_link(const struct check *c, unsigned int i, unsigned int whole)
 {
-	gnutls_x509_crt_t issuer = issuer_of(c, i);
+	gnutls_x509_crt_t issuer = path_issuer(&c->path, i);
 	char name[WHO_TEXT], dn[DN_TEXT];
 	unsigned int status = whole;
 
@@ -354,27 +220,6 @@ static void explain(const struct check *c, unsigned int status)
 	gnutls_free(text.data);
 }
 
-/* Is @cert itself in the store? */
-static bool holds(const struct trust *trust, gnutls_x509_crt_t cert)
-{
-	gnutls_x509_crt_t found = NULL;
-	gnutls_datum_t dn;
-	unsigned int i;
-	bool equal = false;
-
-	if (gnutls_x509_crt_get_raw_dn(cert, &dn) < 0)
-		return false;
-	for (i = 0; !equal && (found = namesakes_get(trust_namesakes(trust), &dn, i)); i++)
-		equal = gnutls_x509_crt_equals(found, cert);
-	if (i == 0 && gnutls_x509_trust_list_get_issuer_by_dn(trust_list(trust), &dn, &found,
-							      GNUTLS_TL_GET_COPY) == 0) {
-		equal = gnutls_x509_crt_equals(found, cert);
-		gnutls_x509_crt_deinit(found);
-	}
-	gnutls_free(dn.data);
-	return equal;
-}
-
 /*
  * The library goes from the anchor down and stops at the first link that does
  * not hold. So a stranger without a certificate of ours costs one signature
@@ -385,17 +230,9 @@ static bool holds(const struct trust *trust, gnutls_x509_crt_t cert)
  */
 static void check_path(struct check *c)
 {
-	unsigned int status = 0;
-	int r;
+	unsigned int status;
+	int r = path_verify(&c->path, c->trust, &status);
 
-	if (c->path.has_namesakes)
-		r = verify_under(c->path.cert, c->path.n, c->path.anchor,
-				 holds(c->trust, c->path.cert[0]) ? c->path.cert[0] : NULL,
-				 VERIFY_FLAGS, &status);
-	else
-		r = gnutls_x509_trust_list_verify_crt2(trust_list(c->trust), c->path.cert,
-						       c->path.n, NULL, 0, VERIFY_FLAGS, &status,
-						       NULL);
 	if (r < 0)
 		explain_code(c, r);
 	else if (status != 0)
@@ -408,12 +245,12 @@ static void check_revocation(struct check *c)
 	unsigned int i;
 
 	for (i = 0; i < c->path.n; i++)
-		trust_check_revocation(c->trust, c->path.cert[i], issuer_of(c, i), c->now,
+		trust_check_revocation(c->trust, c->path.cert[i], path_issuer(&c->path, i), c->now,
 				       who(c, i, name), c->v);
 	/* An intermediate authority in the store is an anchor, and still on its issuer's list. */
 	if (c->path.anchor)
-		trust_check_revocation(c->trust, c->path.anchor, NULL, c->now,
-				       who(c, c->path.n, name), c->v);
+		trust_check_revocation(c->trust, c->path.anchor, path_issuer(&c->path, c->path.n),
+				       c->now, who(c, c->path.n, name), c->v);
 }
 
 /* Absent means any (RFC 5280 4.2.1.12); RFC 9289 5.2.1 has purposes of its own. */
@@ -554,8 +391,7 @@ void chain_verify(const struct chain *chain, enum hs_role peer, struct trust *tr
 {
 	struct check c = { .trust = trust, .peer = peer_word(peer), .now = time(NULL), .v = v };
 
-	build_path(&c.path, chain, trust);
-	choose_anchor(&c);
+	path_build(&c.path, chain, trust, c.now, v);
 	if (v->outcome == HS_OK)
 		check_path(&c);
 	if (v->outcome == HS_OK)
