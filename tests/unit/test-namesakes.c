@@ -267,8 +267,8 @@ static void test_pinned(void)
 }
 
 /*
- * A certificate in the store is accepted whatever the peer sends behind it. So that may not say either
- * whose list counts: here it is the genuine certificate of another key of the issuer's name.
+ * A certificate in the store is accepted whatever the peer sends behind it. So that may not say
+ * either whose list counts: here it is the genuine certificate of another key of the issuer's name.
  */
 static void test_pinned_list(void)
 {
