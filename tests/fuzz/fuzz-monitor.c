@@ -170,7 +170,8 @@ int spawn_find_user(enum child_kind kind, struct spawn_user *ret, char *reason, 
 	return 0;
 }
 
-pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd)
+pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd,
+		  int stderr_fd)
 {
 	return -EAGAIN;
 }

@@ -57,7 +57,7 @@ void start_keeper(struct world *w)
 
 	g_assert_cmpint(channel_pair(monitor), ==, 0);
 	g_assert_cmpint(channel_pair(worker), ==, 0);
-	w->pid = spawn_child(CHILD_KEEPER, &user, monitor[1], worker[1]);
+	w->pid = spawn_child(CHILD_KEEPER, &user, monitor[1], worker[1], STDERR_FILENO);
 	g_assert_cmpint(w->pid, >, 0);
 	close(monitor[1]);
 	close(worker[1]);

@@ -17,6 +17,7 @@
 
 #define CHANNEL CHILD_FD_MONITOR
 #define HELD_MAX 4096
+#define MUMBLED 450	/* bytes without an end of line */
 #define PATIENCE_MS 1000	/* with keys, once the worker is to end */
 
 struct held {
@@ -100,6 +101,12 @@ static void say_refused(uint64_t id)
 		.type = WIRE_REFUSED,
 		.refused = { .job = id, .outcome = HS_KEY_UNUSABLE, .reason = "it is a test" },
 	});
+}
+
+static void mutter(const char *text)
+{
+	if (write(STDERR_FILENO, text, strlen(text)) != (ssize_t)strlen(text))
+		_exit(0);
 }
 
 static char first_byte(int fd)
@@ -205,6 +212,17 @@ static void work(struct held *held, const struct hs_job *job)
 		for (int i = atoi(what + 5); i > 0; i--)
 			say_log(LOG_INFO, "chat");
 		say_result(job->id);
+	} else if (g_str_has_prefix(what, "mutter ")) {
+		for (int i = atoi(what + 7); i > 0; i--)
+			mutter("<0>mut\033ter\n");
+		say_result(job->id);
+	} else if (!strcmp(what, "mumble")) {
+		for (int i = 0; i < MUMBLED; i++)
+			mutter("x");
+		say_result(job->id);
+	} else if (!strcmp(what, "groan")) {
+		mutter("free(): invalid\npointer");
+		die(SIGABRT);
 	} else if (g_str_has_prefix(what, "wonder ")) {
 		g_usleep(LATE_MS * 1000);
 		for (int i = atoi(what + 7); i > 0; i--)

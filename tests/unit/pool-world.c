@@ -89,7 +89,8 @@ int spawn_find_user(enum child_kind kind, struct spawn_user *ret, char *reason, 
 	return 0;
 }
 
-pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd)
+pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd,
+		  int stderr_fd)
 {
 	pid_t pid;
 
@@ -105,6 +106,7 @@ pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monit
 	g_assert_cmpint(pid, >=, 0);
 	if (!pid) {
 		world->send_faults = 0;
+		g_assert_no_errno(dup2(stderr_fd, STDERR_FILENO));
 		pool_child(kind, GPOINTER_TO_INT(g_queue_pop_head(world->plans[kind])),
 			   monitor_fd, peer_fd);
 	}

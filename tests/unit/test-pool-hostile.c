@@ -178,6 +178,55 @@ static void test_flood(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(task->n_results, ==, 1);
 }
 
+/* --- on standard error --- */
+
+/* No byte of it gets into the log as it is, and no more than of what it says. */
+static void test_mutter(struct world *w, gconstpointer unused)
+{
+	struct task *task;
+
+	start_quietly(w, 2);
+	task = give_for_sure("mutter 500");
+	WAIT(done(task) && count(w, "mut") >= LINES);
+	run_for(20);
+	g_assert_cmpuint(count(w, "<3>"), ==, LINES);
+	g_assert_cmpuint(count(w, ": on standard error: \"<0>mut\\x1bter\""), ==, LINES);
+	g_assert_cmpuint(w->n_died, ==, 0);
+}
+
+static void test_mumble(struct world *w, gconstpointer unused)
+{
+	struct task *task;
+
+	start_quietly(w, 2);
+	task = give_for_sure("mumble");
+	WAIT(done(task));
+	run_for(20);
+	g_assert_cmpuint(count(w, "on standard error: \"xxx"), ==, 2);	/* and 50 bytes wait */
+	g_assert_cmpuint(w->n_died, ==, 0);
+}
+
+static void test_mutter_flood(struct world *w, gconstpointer unused)
+{
+	start_quietly(w, 2);
+	give_for_sure("mutter 20000");
+	WAIT(w->n_died == 1);
+	g_assert_nonnull(strstr(w->why, "floods the log"));
+	g_assert_cmpuint(count(w, "mut"), <=, LINES);
+	WAIT(n_alive() == 4);
+}
+
+/* What the C library says before it gives up is heard, and before the end itself. */
+static void test_groan(struct world *w, gconstpointer unused)
+{
+	start(2);
+	give_for_sure("groan");
+	WAIT(w->n_died == 1);
+	g_assert_nonnull(strstr(w->why, "SIGABRT"));
+	g_assert_true(logged(": on standard error: \"free(): invalid\""));
+	g_assert_true(logged(": on standard error: \"pointer\""));
+}
+
 #define ADD(name, data, fn) \
 	g_test_add("/pool/hostile/" name, struct world, data, set_up, fn, tear_down)
 
@@ -198,5 +247,9 @@ int main(int argc, char **argv)
 	ADD("chat", NULL, test_chat);
 	ADD("much", NULL, test_much);
 	ADD("flood", NULL, test_flood);
+	ADD("mutter", NULL, test_mutter);
+	ADD("mumble", NULL, test_mumble);
+	ADD("mutter-flood", NULL, test_mutter_flood);
+	ADD("groan", NULL, test_groan);
 	return g_test_run();
 }

@@ -107,6 +107,7 @@ static void look_around(char **argv)
 	(void)sizes;
 	(void)n_left;
 #endif
+	g_assert_cmpint(write(STDERR_FILENO, "last words\n", 11), ==, 11);
 	_exit(42);
 }
 
@@ -118,17 +119,20 @@ static char *run(enum child_kind kind)
 	const struct spawn_user user = { 1234, 5678 };
 	g_autoptr(GString) said = g_string_new("\n");
 	struct wire_message msg;
-	int monitor[2], peer[2], status;
+	int monitor[2], peer[2], err[2], status;
+	char words[64] = "";
 	pid_t pid;
 
 	g_assert_cmpint(channel_pair(monitor), ==, 0);
 	g_assert_cmpint(channel_pair(peer), ==, 0);
-	pid = spawn_child(kind, &user, monitor[1], peer[1]);
+	g_assert_no_errno(pipe2(err, O_CLOEXEC));
+	pid = spawn_child(kind, &user, monitor[1], peer[1], err[1]);
 	g_assert_cmpint(pid, >, 0);
 	g_assert_cmpint(fcntl(monitor[1], F_GETFD), ==, FD_CLOEXEC);	/* still ours */
 	g_assert_cmpint(fcntl(peer[1], F_GETFD), ==, FD_CLOEXEC);
 	close(monitor[1]);
 	close(peer[1]);
+	close(err[1]);
 	for (;;) {
 		int fd = -1, r = channel_wait(monitor[0], 20000);
 
@@ -142,6 +146,9 @@ static char *run(enum child_kind kind)
 	}
 	close(monitor[0]);
 	close(peer[0]);
+	g_assert_cmpint(read(err[0], words, sizeof(words) - 1), >, 0);
+	g_assert_cmpstr(words, ==, "last words\n");
+	close(err[0]);
 	g_assert_no_errno(waitpid(pid, &status, 0));
 	g_assert_true(WIFEXITED(status));
 	g_assert_cmpint(WEXITSTATUS(status), ==, 42);

@@ -22,33 +22,13 @@
 #define HUNG_UP_LIMIT (100 * USEC_PER_MSEC)	/* the same, when nobody waits for it */
 #define END_UNKNOWN 0	/* as si_code: it has closed its channel, and is not yet to be reaped */
 #define BATCH 64			/* messages read before others get their turn */
-#define LOG_WINDOW (60 * USEC_PER_SEC)
-#define LOG_LINES 100			/* of one process in that time; the others are counted */
-#define LOG_LINES_DEBUG 100000		/* ... when somebody wants to know more */
-#define LOG_FLOOD 100			/* times as many are a violation */
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx);
 static int on_exit_of(sd_event_source *source, const siginfo_t *si, void *ctx);
 
-/* How many messages of this minute are written. */
-static unsigned int log_limit(const struct child *c)
-{
-	const struct wire_start *start = &c->pair->gen->start;
-
-	return start->log_level >= LOG_DEBUG || start->tls_debug ? LOG_LINES_DEBUG : LOG_LINES;
-}
-
-static void end_log_window(struct child *c)
-{
-	if (c->n_log > log_limit(c))
-		log_warn(c->pair->gen->pool->log, "%s[%d] wrote too many messages; not written: %u",
-			 spawn_kind_name(c->kind), c->pid, c->n_log - log_limit(c));
-	c->n_log = 0;
-}
-
 static void child_close(struct child *c)
 {
-	end_log_window(c);
+	child_end_log(c);
 	c->full = sd_event_source_disable_unref(c->full);
 	c->silence = sd_event_source_disable_unref(c->silence);
 	c->io = sd_event_source_disable_unref(c->io);
@@ -105,7 +85,7 @@ static int start_child(struct pair *pair, enum child_kind kind, int peer_fd)
 	struct pool *pool = gen->pool;
 	struct child *c = &pair->child[kind];
 	struct wire_message start = { .type = WIRE_START, .start = gen->start };
-	CLEANUP_FD int theirs = -1;
+	CLEANUP_FD int theirs = -1, their_stderr = -1;
 	int fds[2], r;
 
 	r = channel_pair(fds);
@@ -119,7 +99,10 @@ static int start_child(struct pair *pair, enum child_kind kind, int peer_fd)
 		r = channel_send(c->channel, &start, -1);
 	if (r < 0)
 		return r;
-	r = spawn_child(kind, &pool->users[kind], theirs, peer_fd);
+	r = child_open_stderr(c, &their_stderr);
+	if (r < 0)
+		return r;
+	r = spawn_child(kind, &pool->users[kind], theirs, peer_fd, their_stderr);
 	if (r < 0)
 		return r;
 	c->pid = r;
@@ -147,7 +130,9 @@ int pair_start(struct generation *gen)
 	pair->next = gen->pairs;
 	gen->pairs = pair;
 	for (unsigned int i = 0; i < N_CHILDREN; i++)
-		pair->child[i] = (struct child){ .pair = pair, .kind = i, .channel = -1 };
+		pair->child[i] = (struct child){
+			.pair = pair, .kind = i, .channel = -1, .err = -1,
+		};
 	r = channel_pair(fds);
 	if (!r) {
 		worker_end = fds[0];
@@ -193,27 +178,6 @@ void pair_end_by(struct child *c, const char *what)
 
 	snprintf(why, sizeof(why), "%s[%d] %s", spawn_kind_name(c->kind), c->pid, what);
 	pool_end_pair(c->pair, -ECHILD, why);
-}
-
-/* Once it has written enough for a minute, only the number of its messages is of interest. */
-static void take_log(struct child *c, const struct wire_text *msg)
-{
-	struct pool *pool = c->pair->gen->pool;
-	uint64_t now = pool_now(pool);
-
-	/* All of a new generation load the same files: one tells of them. */
-	if (!c->ready && c->pair->gen->state == GEN_COMING && c->pair->next)
-		return;
-	if (!c->log_since || now - c->log_since >= LOG_WINDOW) {
-		end_log_window(c);
-		c->log_since = now;
-	}
-	/* What is above an error is not theirs to say: it goes to every terminal. */
-	if (c->n_log++ < log_limit(c))
-		log_msg(pool->log, MAX(msg->priority, LOG_ERR), "%s[%d]: %s",
-			spawn_kind_name(c->kind), c->pid, msg->text);
-	if (c->n_log > LOG_FLOOD * log_limit(c))
-		pair_end_by(c, "floods the log");
 }
 
 /* It has done something for what it was given: it is not stuck. */
@@ -298,7 +262,7 @@ static bool handle(struct child *c, const struct wire_message *msg)
 		pool_end_pair(c->pair, msg->failed.passing ? -EAGAIN : -EINVAL, why);
 		return true;
 	case WIRE_LOG:
-		take_log(c, &msg->text);
+		child_log(c, &msg->text);
 		return true;
 	case WIRE_RESULT:
 	case WIRE_ASK:
@@ -375,6 +339,7 @@ static void read_last_words(struct child *c)
 			break;
 	}
 	explicit_bzero(&msg, sizeof(msg));
+	child_read_stderr(c);
 }
 
 /* How much an end tells: those who see the other go end with EX_OK or EX_IOERR. */

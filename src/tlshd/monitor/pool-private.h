@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What pool.c (generations: which pairs there are), pool-tell.c (what they are told)
- * and pair.c (one pair: its processes and what they say) know of each other.
+ * What pool.c (generations: which pairs there are), pool-tell.c (what they are told),
+ * pair.c (one pair: its processes and what they say) and child-log.c (what they have
+ * logged) know of each other.
  * Nobody else includes it.
  */
 #ifndef TLSHD_MONITOR_POOL_PRIVATE_H
@@ -16,6 +17,8 @@
 
 #define USEC_PER_MSEC UINT64_C(1000)
 #define USEC_PER_SEC UINT64_C(1000000)
+
+#define STDERR_LINE 200	/* bytes of a line of standard error, what is longer becomes several */
 
 struct child {
 	struct pair *pair;
@@ -32,6 +35,10 @@ struct child {
 	unsigned int n_owed;	/* keeper: keys it has not spoken about */
 	uint64_t log_since;	/* of the minute whose messages are counted, us; 0: none came */
 	unsigned int n_log;	/* messages in it */
+	int err;		/* the end of the pipe that is its standard error, -1: none */
+	sd_event_source *err_io;
+	char line[STDERR_LINE];	/* of it, as far as it has come */
+	size_t n_line;
 };
 
 struct pair {
@@ -118,6 +125,17 @@ void pair_read_last_words(struct pair *pair);
 bool pair_look(struct pair *pair);
 /* Takes it out of its generation. Its processes must have been reaped. */
 void pair_free(struct pair *pair);
+
+/* child-log.c */
+
+/* Logs a message of a process, unless it has written too many. May end the pair. */
+void child_log(struct child *child, const struct wire_text *msg);
+/* Makes what it writes to standard error such messages. *@ret_theirs: its end, the caller's. Returns 0 or a negative errno. */
+int child_open_stderr(struct child *child, int *ret_theirs);
+/* Logs what is there. May end the pair. */
+void child_read_stderr(struct child *child);
+/* Says what was left out; no more is read. */
+void child_end_log(struct child *child);
 
 /* pool-tell.c: of pool->retry, after a shortage */
 int pool_on_retry(sd_event_source *source, uint64_t usec, void *ctx);

@@ -86,12 +86,14 @@ static void environment(char *envp[], char buf[][512])
 	envp[n] = NULL;
 }
 
-static int file_actions(posix_spawn_file_actions_t *fa, int monitor_fd, int peer_fd)
+static int file_actions(posix_spawn_file_actions_t *fa, int monitor_fd, int peer_fd, int stderr_fd)
 {
 	int r = posix_spawn_file_actions_addopen(fa, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
 	if (!r)
 		r = posix_spawn_file_actions_addopen(fa, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	if (!r)
+		r = posix_spawn_file_actions_adddup2(fa, stderr_fd, STDERR_FILENO);
 	if (!r)
 		r = posix_spawn_file_actions_adddup2(fa, monitor_fd, CHILD_FD_MONITOR);
 	if (!r)
@@ -114,11 +116,13 @@ static int attributes(posix_spawnattr_t *attr)
 	return -r;
 }
 
-pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd)
+pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd,
+		  int stderr_fd)
 {
 	/* Out of the way of the numbers they are to get. */
 	CLEANUP_FD int monitor = fcntl(monitor_fd, F_DUPFD_CLOEXEC, CHILD_FD_END);
 	CLEANUP_FD int peer = fcntl(peer_fd, F_DUPFD_CLOEXEC, CHILD_FD_END);
+	CLEANUP_FD int err = fcntl(stderr_fd, F_DUPFD_CLOEXEC, CHILD_FD_END);
 	char uid[16], gid[16], env[1 + ARRAY_SIZE(passed_on)][512];
 	char *envp[1 + ARRAY_SIZE(passed_on) + 1];
 	char *const argv[] = {
@@ -129,7 +133,7 @@ pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monit
 	pid_t pid;
 	int r;
 
-	if (monitor < 0 || peer < 0)
+	if (monitor < 0 || peer < 0 || err < 0)
 		return -errno;
 	snprintf(uid, sizeof(uid), "%u", user->uid);
 	snprintf(gid, sizeof(gid), "%u", user->gid);
@@ -142,7 +146,7 @@ pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monit
 		posix_spawn_file_actions_destroy(&fa);
 		return r;
 	}
-	r = file_actions(&fa, monitor, peer);
+	r = file_actions(&fa, monitor, peer, err);
 	if (!r)
 		r = attributes(&attr);
 	if (!r)

@@ -27,12 +27,13 @@ int spawn_find_user(enum child_kind kind, struct spawn_user *ret, char *reason, 
 
 /*
  * Runs this program's own file with the role @kind, @monitor_fd and @peer_fd
- * as the descriptors CHILD_FD_MONITOR and CHILD_FD_PEER (both stay the
- * caller's), standard error shared, standard input and output on /dev/null,
- * and hardly any environment but what makes glibc overwrite each freed block.
- * Returns the process id or a negative errno.
+ * as the descriptors CHILD_FD_MONITOR and CHILD_FD_PEER, @stderr_fd as its
+ * standard error (all stay the caller's), standard input and output on
+ * /dev/null, and hardly any environment but what makes glibc overwrite each
+ * freed block. Returns the process id or a negative errno.
  */
-pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd);
+pid_t spawn_child(enum child_kind kind, const struct spawn_user *user, int monitor_fd, int peer_fd,
+		  int stderr_fd);
 
 /* "worker". Never NULL. */
 const char *spawn_kind_name(enum child_kind kind);
