@@ -105,6 +105,30 @@ static long try_fastopen(const struct have *h)
 	return sendmsg(h->tcp, &msg, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+static long try_send_oob(const struct have *h)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)"x", .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return sendmsg(h->tcp, &msg, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static long try_recvmsg_peek(const struct have *h)
+{
+	char byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return recvmsg(h->tcp, &msg, MSG_PEEK | MSG_DONTWAIT);
+}
+
+static long try_recvfrom_all(const struct have *h)
+{
+	char byte;
+
+	return recv(h->tcp, &byte, 1, MSG_WAITALL | MSG_DONTWAIT);
+}
+
 static long try_recvfrom_address(const struct have *h)
 {
 	struct sockaddr_storage addr;
@@ -127,6 +151,21 @@ static long try_mixed_option(const struct have *h)
 	int one = 1;
 
 	return setsockopt(h->tcp, SOL_TLS, TCP_ULP, &one, sizeof(one));
+}
+
+/* One at a level where it is another's: TCP_MAXSEG, TCP_KEEPINTVL. */
+static long try_rx_of_tcp(const struct have *h)
+{
+	int value = 1000;
+
+	return setsockopt(h->tcp, IPPROTO_TCP, TLS_RX, &value, sizeof(value));
+}
+
+static long try_payload_of_tcp(const struct have *h)
+{
+	int value = 10;
+
+	return setsockopt(h->tcp, IPPROTO_TCP, TLS_TX_MAX_PAYLOAD_LEN, &value, sizeof(value));
 }
 
 static long try_nodelay(const struct have *h)
@@ -229,6 +268,16 @@ static long try_tgkill_other(const struct have *h)
 	return syscall(SYS_tgkill, h->other, h->other, SIGABRT);
 }
 
+static long try_tgkill_thread(const struct have *h)
+{
+	return syscall(SYS_tgkill, getpid(), h->other, SIGABRT);
+}
+
+static long try_tgkill_group(const struct have *h)
+{
+	return syscall(SYS_tgkill, h->other, getpid(), SIGABRT);
+}
+
 static long try_tgkill_usr1(const struct have *h)
 {
 	signal(SIGUSR1, SIG_IGN);
@@ -312,6 +361,13 @@ static long try_write_elsewhere(const struct have *h)
 	return write(h->memfd, "x", 1);
 }
 
+static long try_writev_elsewhere(const struct have *h)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)"x", .iov_len = 1 };
+
+	return writev(h->memfd, &iov, 1);
+}
+
 static long try_io_uring(const struct have *h)
 {
 	return syscall(SYS_io_uring_setup, 0, NULL);
@@ -339,9 +395,14 @@ const struct attempt sandbox_refused[] = {
 	{ "listen", try_listen, "listen" },
 	{ "sendto-address", try_sendto, "sendto" },
 	{ "sendmsg-fastopen", try_fastopen, "sendmsg" },
+	{ "sendmsg-oob", try_send_oob, "sendmsg" },
+	{ "recvmsg-peek", try_recvmsg_peek, "recvmsg" },
+	{ "recvfrom-waitall", try_recvfrom_all, "recvfrom" },
 	{ "recvfrom-address", try_recvfrom_address, "recvfrom" },
 	{ "setsockopt-reuseaddr", try_reuseaddr, "setsockopt" },
 	{ "setsockopt-mixed", try_mixed_option, "setsockopt" },
+	{ "setsockopt-maxseg", try_rx_of_tcp, "setsockopt" },
+	{ "setsockopt-keepintvl", try_payload_of_tcp, "setsockopt" },
 	{ "setsockopt-nodelay", try_nodelay, "setsockopt" },
 	{ "getsockopt", try_getsockopt, "getsockopt" },
 	{ "shutdown", try_shutdown, "shutdown" },
@@ -357,6 +418,8 @@ const struct attempt sandbox_refused[] = {
 	{ "pidfd_open", try_pidfd, "pidfd_open" },
 	{ "kill", try_kill, "kill" },
 	{ "tgkill-other", try_tgkill_other, "tgkill" },
+	{ "tgkill-thread", try_tgkill_thread, "tgkill" },
+	{ "tgkill-group", try_tgkill_group, "tgkill" },
 	{ "tgkill-usr1", try_tgkill_usr1, "tgkill" },
 	{ "mmap-exec", try_mmap_exec, "mmap" },
 	{ "mprotect-exec", try_mprotect_exec, "mprotect" },
@@ -372,6 +435,7 @@ const struct attempt sandbox_refused[] = {
 	{ "setrlimit", try_setrlimit, "rlimit" },
 	{ "setresuid", try_setuid, "setresuid" },
 	{ "write-elsewhere", try_write_elsewhere, "write" },
+	{ "writev-elsewhere", try_writev_elsewhere, "writev" },
 	{ "io_uring_setup", try_io_uring, "io_uring_setup" },
 	{ "bpf", try_bpf, "bpf" },
 	{ "userfaultfd", try_userfaultfd, "userfaultfd" },
