@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A sandbox cannot be left, so each thing is tried by a child of its own: it opens what
- * it needs, enters, tries, and ends. How it ended is what is looked at: with a status, which
- * says that the call came back, or by SIGSYS. What must be refused is also tried
+ * What the filter refuses and lets pass. How a child ended is what is looked at: with a
+ * status, which says that the call came back, or by SIGSYS. What must be refused is also tried
  * without a sandbox, where it must come back: else a mistake would pass for a refusal.
  */
 #include <errno.h>
@@ -10,177 +9,25 @@
 #include <glib.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "build-config.h"
 #include "common/channel.h"
-#include "common/child.h"
 #include "common/demote.h"
 #include "common/sandbox.h"
-#include "sandbox-attempts.h"
-
-#define CAME_BACK 77	/* the child's status */
-#define SET_UP_FAILED 99
-#define NOBODY SANDBOX_N_ROLES	/* without a sandbox */
+#include "sandbox-child.h"
 
 static const char *const role_names[] = { "worker", "keeper", "keeper-token", "nobody" };
-
-/* ---- one child ---------------------------------------------------------------------------- */
-
-static void connection(int *ret_fd)
-{
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	socklen_t len = sizeof(addr);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-	*ret_fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (bind(listener, (struct sockaddr *)&addr, len) < 0 || listen(listener, 1) < 0 ||
-	    getsockname(listener, (struct sockaddr *)&addr, &len) < 0 ||
-	    connect(*ret_fd, (struct sockaddr *)&addr, len) < 0 ||
-	    accept(listener, NULL, NULL) < 0)
-		_exit(SET_UP_FAILED);
-}
-
-/* @monitor and @peer become the descriptors that a worker has. */
-static void get(struct have *h, int monitor, int peer, int err)
-{
-	if (dup2(monitor, CHILD_FD_MONITOR) < 0 || dup2(peer, CHILD_FD_PEER) < 0 ||
-	    dup2(err, STDERR_FILENO) < 0)
-		_exit(SET_UP_FAILED);
-	h->memfd = memfd_create("certificate", 0);
-	h->unix_socket = socket(AF_UNIX, SOCK_DGRAM, 0);
-	h->epoll = epoll_create1(0);
-	h->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-	connection(&h->tcp);
-	if (h->memfd < 0 || h->unix_socket < 0 || h->epoll < 0 || h->timer < 0 ||
-	    write(h->memfd, "content", 7) != 7 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		_exit(SET_UP_FAILED);
-	child_ignore_signals();
-}
-
-static void enter(enum sandbox_role role)
-{
-	const char *step = "none";
-	int r;
-
-	if (role == NOBODY)
-		return;
-	r = sandbox_enter(role, &step);
-	if (r < 0) {
-		dprintf(STDERR_FILENO, "%s: %s", step, strerror(-r));
-		_exit(SET_UP_FAILED);
-	}
-}
-
-static pid_t sleeper(void)
-{
-	pid_t pid = fork();
-
-	g_assert_no_errno(pid);
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-		signal(SIGABRT, SIG_IGN);
-		for (;;)
-			pause();
-	}
-	return pid;
-}
-
-/* Not a file, which would have no room: RLIMIT_FSIZE. */
-static void read_stderr(int fd)
-{
-	char text[512];
-	ssize_t n = read(fd, text, sizeof(text) - 1);
-
-	text[n > 0 ? n : 0] = '\0';
-	if (n > 0)
-		g_test_message("%s", g_strchomp(text));
-	close(fd);
-}
-
-/* What -Dsandbox=trap told of it, "" for nothing. */
-static void read_told(int channel, char *told, size_t size)
-{
-	struct wire_message msg;
-	int fd = -1;
-
-	told[0] = '\0';
-	while (channel_recv(channel, &msg, &fd) == 0)
-		if (msg.type == WIRE_LOG)
-			g_strlcpy(told, msg.text.text, size);
-}
-
-/* Out of the way of the numbers that one end of each is to get. */
-static int move_away(int fd)
-{
-	int moved = fcntl(fd, F_DUPFD_CLOEXEC, 20);
-
-	g_assert_cmpint(moved, >=, 0);
-	close(fd);
-	return moved;
-}
-
-/* Returns the child's status, as waitpid() has it. */
-static int run(enum sandbox_role role, long (*fn)(const struct have *h), char *told, size_t size)
-{
-	struct have h = { .other = sleeper() };
-	int monitor[2], peer[2], err[2], status;
-	pid_t pid;
-
-	g_assert_no_errno(pipe(err));
-	g_assert_cmpint(channel_pair(monitor), ==, 0);
-	g_assert_cmpint(channel_pair(peer), ==, 0);
-	for (int i = 0; i < 2; i++) {
-		monitor[i] = move_away(monitor[i]);
-		peer[i] = move_away(peer[i]);
-		err[i] = move_away(err[i]);
-	}
-	pid = fork();
-	g_assert_no_errno(pid);
-	if (pid == 0) {
-		alarm(30);
-		get(&h, monitor[1], peer[1], err[1]);
-		enter(role);
-		_exit(fn(&h) < 0 && role != NOBODY ? errno & 0x3f : CAME_BACK);
-	}
-	close(err[1]);
-	g_assert_no_errno(waitpid(pid, &status, 0));
-	read_stderr(err[0]);
-	if (told)
-		read_told(monitor[0], told, size);
-	for (int i = 0; i < 2; i++) {
-		close(monitor[i]);
-		close(peer[i]);
-	}
-	kill(h.other, SIGKILL);
-	waitpid(h.other, NULL, 0);
-	return status;
-}
-
-static char *status_text(int status)
-{
-	return WIFSIGNALED(status) ? g_strdup_printf("killed by signal %d", WTERMSIG(status)) :
-				     g_strdup_printf("status %d", WEXITSTATUS(status));
-}
 
 /* ---- the lists ---------------------------------------------------------------------------- */
 
@@ -273,32 +120,6 @@ static void test_abort(void)
 	}
 }
 
-static bool writable(size_t size)
-{
-	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return map != MAP_FAILED && munmap(map, size) == 0;
-}
-
-static long look_at_limits(const struct have *h)
-{
-	struct rlimit l;
-	static const int zero[] = {
-		RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_FSIZE, RLIMIT_MSGQUEUE, RLIMIT_NICE,
-		RLIMIT_RTPRIO,
-	};
-
-	for (unsigned int i = 0; i < G_N_ELEMENTS(zero); i++)
-		if (getrlimit((__rlimit_resource_t)zero[i], &l) < 0 || l.rlim_cur || l.rlim_max)
-			return -1;
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_max > 16448)
-		return -1;
-	/* Some is there, and not all. */
-	if (getrlimit(RLIMIT_DATA, &l) < 0 || l.rlim_max > 2u << 30 || !writable(200 << 20))
-		return -1;
-	return writable(l.rlim_max) || errno != ENOMEM ? -1 : 0;
-}
-
 /* ---- a keeper with a token ---------------------------------------------------------------- */
 
 static long token_does(const struct have *h)
@@ -336,21 +157,7 @@ static void test_token(void)
 	}
 }
 
-/* ---- the other two fences ----------------------------------------------------------------- */
-
-/*
- * The filter hides them. So the child runs what sandbox_enter() does before the filter: the
- * program is linked with --wrap=sandbox_filter, which leaves it out where this is set.
- */
-static bool without_filter;
-
-int __real_sandbox_filter(enum sandbox_role role, const char **ret_step);
-int __wrap_sandbox_filter(enum sandbox_role role, const char **ret_step);
-
-int __wrap_sandbox_filter(enum sandbox_role role, const char **ret_step)
-{
-	return without_filter ? 0 : __real_sandbox_filter(role, ret_step);
-}
+/* ---- setting it up ------------------------------------------------------------------------ */
 
 /* Filters that let everything pass, until the kernel takes none of @n instructions any more. */
 static void fill_with_filters(unsigned int n)
@@ -382,68 +189,6 @@ static void test_no_room(void)
 	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
 	g_assert_true(WIFEXITED(status));
 	g_assert_cmpint(WEXITSTATUS(status), ==, ENOMEM);
-}
-
-static void test_limits(void)
-{
-	without_filter = true;
-	for (unsigned int role = SANDBOX_WORKER; role <= SANDBOX_KEEPER; role++)
-		g_assert_cmpint(WEXITSTATUS(run(role, look_at_limits, NULL, 0)), ==, CAME_BACK);
-	without_filter = false;
-	/* Without a sandbox some of them are not there, or this says nothing. */
-	g_assert_true(look_at_limits(NULL) < 0);
-}
-
-static long landlock_abi(void)
-{
-	return syscall(444, NULL, 0, 1);	/* landlock_create_ruleset(2) */
-}
-
-static long look_at_files(const struct have *h)
-{
-	if (open("/etc/passwd", O_RDONLY) >= 0 || errno != EACCES)
-		return -1;
-	if (open("/", O_RDONLY | O_DIRECTORY) >= 0 || errno != EACCES)
-		return -1;
-	return mkdir("/tmp/tlshd-test-sandbox", 0700) == 0 || errno != EACCES ? -1 : 0;
-}
-
-static long look_at_connect(const struct have *h)
-{
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-		.sin_port = htons(9),
-	};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	return connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 || errno != EACCES ? -1 : 0;
-}
-
-static long look_at_signals(const struct have *h)
-{
-	return kill(h->other, 0) == 0 || errno != EPERM ? -1 : 0;
-}
-
-static void test_landlock(void)
-{
-	long abi = landlock_abi();
-
-	if (abi <= 0) {
-		g_test_skip("this kernel has no Landlock");
-		return;
-	}
-	g_test_message("Landlock %ld", abi);
-	without_filter = true;
-	for (unsigned int role = SANDBOX_WORKER; role <= SANDBOX_KEEPER; role++) {
-		g_assert_cmpint(WEXITSTATUS(run(role, look_at_files, NULL, 0)), ==, CAME_BACK);
-		if (abi >= 4)
-			g_assert_cmpint(WEXITSTATUS(run(role, look_at_connect, NULL, 0)), ==,
-					CAME_BACK);
-		if (abi >= 6)
-			g_assert_cmpint(WEXITSTATUS(run(role, look_at_signals, NULL, 0)), ==,
-					CAME_BACK);
-	}
-	without_filter = false;
 }
 
 /* Without no_new_privs neither may be had: that is an error, and not a sandbox with holes. */
@@ -547,8 +292,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sandbox/abort", test_abort);
 	g_test_add_func("/sandbox/token", test_token);
 	g_test_add_func("/sandbox/no-room", test_no_room);
-	g_test_add_func("/sandbox/limits", test_limits);
-	g_test_add_func("/sandbox/landlock", test_landlock);
 	g_test_add_func("/sandbox/order", test_order);
 	g_test_add_func("/sandbox/cost", test_cost);
 	return g_test_run();
