@@ -11,6 +11,8 @@ struct have {
 	int unix_socket;	/* not bound, not connected, datagrams */
 	int epoll, timer;
 	int memfd;		/* begins with "content" */
+	unsigned int role;	/* which sandbox, enum sandbox_role */
+	unsigned long data;	/* bytes that RLIMIT_DATA counts, just before */
 	pid_t other;		/* a process of the test's own that sleeps */
 	char page[64];		/* at the same place in the other process */
 };

@@ -54,6 +54,18 @@ static void get(struct have *h, int monitor, int peer, int err)
 	child_ignore_signals();
 }
 
+static unsigned long data_in_use(void)
+{
+	int fd = open("/proc/self/statm", O_RDONLY);
+	unsigned long pages;
+	char text[128] = "";
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0 || close(fd) < 0 ||
+	    sscanf(text, "%*u %*u %*u %*u %*u %lu", &pages) != 1)
+		_exit(SET_UP_FAILED);
+	return pages * (unsigned long)sysconf(_SC_PAGESIZE);
+}
+
 static void enter(enum sandbox_role role)
 {
 	const char *step = "none";
@@ -118,7 +130,7 @@ static int move_away(int fd)
 
 int run(enum sandbox_role role, long (*fn)(const struct have *h), char *told, size_t size)
 {
-	struct have h = { .other = sleeper() };
+	struct have h = { .role = role, .other = sleeper() };
 	int monitor[2], peer[2], err[2], status;
 	pid_t pid;
 
@@ -135,6 +147,7 @@ int run(enum sandbox_role role, long (*fn)(const struct have *h), char *told, si
 	if (pid == 0) {
 		alarm(30);
 		get(&h, monitor[1], peer[1], err[1]);
+		h.data = data_in_use();
 		enter(role);
 		_exit(fn(&h) < 0 && role != NOBODY ? errno & 0x3f : CAME_BACK);
 	}
