@@ -16,6 +16,7 @@
 #include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -41,6 +42,7 @@ struct rule {
 #define IS(n, value) { (n), SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)(value) }
 #define ONLY(n, flags) { (n), SCMP_CMP_MASKED_EQ, (uint32_t)~(uint32_t)(flags), 0 }
 #define WITHOUT(n, flags) { (n), SCMP_CMP_MASKED_EQ, (uint32_t)(flags), 0 }
+#define WITH(n, flag) { (n), SCMP_CMP_MASKED_EQ, (uint32_t)(flag), (uint32_t)(flag) }
 #define NONE(n) { (n), SCMP_CMP_EQ, 0 }	/* a pointer */
 
 static const struct rule allowed[] = {
@@ -70,7 +72,7 @@ static const struct rule allowed[] = {
 
 	/* memory; no code, and nothing shared */
 	{ BOTH, "brk" },
-	{ BOTH, "mmap", { ONLY(2, PROT_READ | PROT_WRITE), WITHOUT(3, MAP_SHARED) } },
+	{ BOTH, "mmap", { ONLY(2, PROT_READ | PROT_WRITE), WITHOUT(3, MAP_SHARED | MAP_GROWSDOWN) } },
 	{ BOTH, "mprotect", { ONLY(2, PROT_READ | PROT_WRITE) } },
 	{ BOTH, "mremap" },
 	{ BOTH, "munmap" },
@@ -105,7 +107,25 @@ static const char *const forbidden[] = {
 	"fsopen", "fsmount", "fsconfig", "fspick", "mount_setattr", "open_by_handle_at",
 	"init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load",
 	"swapon", "swapoff", "reboot", "acct", "quotactl", "quotactl_fd", "syslog",
+	"tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open", "pidfd_send_signal",
 };
+
+/* The same, where an argument says so. It may have threads, and nothing more. */
+static const struct {
+	const char *name;
+	struct scmp_arg_cmp arg;
+} forbidden_with[] = {
+	{ "clone", WITH(0, CLONE_NEWUSER) },
+	{ "clone", WITH(0, CLONE_NEWNET) },
+	{ "clone", WITH(0, CLONE_NEWNS) },
+	{ "clone", WITH(0, CLONE_NEWPID) },
+	{ "clone", WITH(0, CLONE_NEWIPC) },
+	{ "clone", WITH(0, CLONE_NEWUTS) },
+	{ "clone", WITH(0, CLONE_NEWCGROUP) },
+	{ "prlimit64", { 0, SCMP_CMP_NE, 0 } },	/* another's */
+};
+
+static const char *const to_itself[] = { "kill", "tgkill" };
 
 DEFINE_CLEANUP(void, seccomp_release);
 
@@ -151,7 +171,15 @@ static int forbid_listed(scmp_filter_ctx ctx, uint32_t action)
 
 	for (size_t i = 0; i < ARRAY_SIZE(forbidden) && r >= 0; i++)
 		r = add_rule(ctx, action, forbidden[i], NULL, 0);
-	return r;
+	for (size_t i = 0; i < ARRAY_SIZE(forbidden_with) && r >= 0; i++)
+		r = add_rule(ctx, action, forbidden_with[i].name, &forbidden_with[i].arg, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(to_itself) && r >= 0; i++) {
+		const struct scmp_arg_cmp other = { 0, SCMP_CMP_NE, (uint32_t)getpid() };
+
+		r = add_rule(ctx, action, to_itself[i], &other, 1);
+	}
+	/* Its flags cannot be looked at. The C library makes do with clone() then. */
+	return r < 0 ? r : add_rule(ctx, SCMP_ACT_ERRNO(ENOSYS), "clone3", NULL, 0);
 }
 
 int sandbox_filter(enum sandbox_role role, const char **ret_step)

@@ -69,11 +69,17 @@ static int lower(__rlimit_resource_t resource, rlim_t value)
 	return setrlimit(resource, &l);
 }
 
-/* What RLIMIT_DATA counts: writable and our own. */
-static int data_in_use(rlim_t *ret)
+/* In bytes. */
+struct in_use {
+	rlim_t all;	/* as RLIMIT_AS counts */
+	rlim_t data;	/* as RLIMIT_DATA does: writable and our own */
+};
+
+static int memory_in_use(struct in_use *ret)
 {
 	CLEANUP_FD int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	unsigned long long pages;
+	const rlim_t page = (rlim_t)sysconf(_SC_PAGESIZE);
+	unsigned long long all, data;
 	char text[128];
 	ssize_t n;
 
@@ -83,13 +89,13 @@ static int data_in_use(rlim_t *ret)
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	if (sscanf(text, "%*u %*u %*u %*u %*u %llu", &pages) != 1)
+	if (sscanf(text, "%llu %*u %*u %*u %*u %llu", &all, &data) != 2)
 		return -EBADMSG;
-	*ret = pages * (rlim_t)sysconf(_SC_PAGESIZE);
+	*ret = (struct in_use){ all * page, data * page };
 	return 0;
 }
 
-static int limit(enum sandbox_role role, rlim_t data)
+static int limit(enum sandbox_role role, const struct in_use *used)
 {
 	rlim_t memory = role == SANDBOX_WORKER ? WORKER_MEMORY : KEEPER_MEMORY;
 	int r = lower(RLIMIT_MSGQUEUE, 0);
@@ -105,7 +111,10 @@ static int limit(enum sandbox_role role, rlim_t data)
 		return r < 0 ? -errno : 0;
 	r = lower(RLIMIT_NPROC, 0);
 	if (!r)
-		r = lower(RLIMIT_DATA, data + memory);
+		r = lower(RLIMIT_DATA, used->data + memory);
+	/* The tables for what is only read, and a stack that grows, are memory, too. */
+	if (!r)
+		r = lower(RLIMIT_AS, used->all + memory);
 	if (!r)
 		r = lower(RLIMIT_FSIZE, 0);
 	if (!r)
@@ -146,13 +155,13 @@ static int forbid_paths_and_addresses(void)
 
 int sandbox_enter(enum sandbox_role role, const char **ret_step)
 {
+	struct in_use used = { 0 };
 	int abi = 0, r;
-	rlim_t data = 0;
 
 	if (TLSHD_SANDBOX_OFF)
 		return 0;
 	*ret_step = "/proc/self/statm";
-	r = data_in_use(&data);
+	r = memory_in_use(&used);
 	if (r < 0)
 		return r;
 	*ret_step = "Landlock";
@@ -161,7 +170,7 @@ int sandbox_enter(enum sandbox_role role, const char **ret_step)
 	if (abi < 0)
 		return abi;
 	*ret_step = "resource limits";
-	r = limit(role, data);
+	r = limit(role, &used);
 	if (r < 0)
 		return r;
 	r = sandbox_filter(role, ret_step);

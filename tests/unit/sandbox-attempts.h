@@ -12,7 +12,7 @@ struct have {
 	int epoll, timer;
 	int memfd;		/* begins with "content" */
 	unsigned int role;	/* which sandbox, enum sandbox_role */
-	unsigned long data;	/* bytes that RLIMIT_DATA counts, just before */
+	unsigned long data, all;	/* bytes that RLIMIT_DATA and RLIMIT_AS count, just before */
 	pid_t other;		/* a process of the test's own that sleeps */
 	char page[64];		/* at the same place in the other process */
 };

@@ -54,16 +54,18 @@ static void get(struct have *h, int monitor, int peer, int err)
 	child_ignore_signals();
 }
 
-static unsigned long data_in_use(void)
+static void note_memory(struct have *h)
 {
 	int fd = open("/proc/self/statm", O_RDONLY);
-	unsigned long pages;
+	const unsigned long page = (unsigned long)sysconf(_SC_PAGESIZE);
+	unsigned long all, data;
 	char text[128] = "";
 
 	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0 || close(fd) < 0 ||
-	    sscanf(text, "%*u %*u %*u %*u %*u %lu", &pages) != 1)
+	    sscanf(text, "%lu %*u %*u %*u %*u %lu", &all, &data) != 2)
 		_exit(SET_UP_FAILED);
-	return pages * (unsigned long)sysconf(_SC_PAGESIZE);
+	h->all = all * page;
+	h->data = data * page;
 }
 
 static void enter(enum sandbox_role role)
@@ -147,7 +149,7 @@ int run(enum sandbox_role role, long (*fn)(const struct have *h), char *told, si
 	if (pid == 0) {
 		alarm(30);
 		get(&h, monitor[1], peer[1], err[1]);
-		h.data = data_in_use();
+		note_memory(&h);
 		enter(role);
 		_exit(fn(&h) < 0 && role != NOBODY ? errno & 0x3f : CAME_BACK);
 	}

@@ -33,6 +33,7 @@
 #define ALLOWED (1u << 0)
 #define VIOLATION (1u << 1)
 #define KILLED (1u << 2)	/* by what a wrong architecture gets; in most builds the same */
+#define MISSING (1u << 3)	/* as if the kernel did not have it */
 
 /* ---- the lists ---------------------------------------------------------------------------- */
 
@@ -73,7 +74,8 @@ static const struct pass passes[] = {
 	{ BOTH, "lseek" },
 	{ BOTH, "madvise" },
 	{ BOTH, "mlock" },
-	{ BOTH, "mmap", { [2] = NO_BIT_BUT(PROT_READ | PROT_WRITE), [3] = NOT_BIT(MAP_SHARED) } },
+	{ BOTH, "mmap", { [2] = NO_BIT_BUT(PROT_READ | PROT_WRITE),
+			[3] = NOT_BIT(MAP_SHARED | MAP_GROWSDOWN) } },
 	{ BOTH, "mprotect", { [2] = NO_BIT_BUT(PROT_READ | PROT_WRITE) } },
 	{ BOTH, "mremap" },
 	{ BOTH, "munmap" },
@@ -102,14 +104,43 @@ static const struct pass passes[] = {
 
 /* All that a keeper with a key behind a URL may not. */
 static const char *const token_refused[] = {
-	"acct", "add_key", "bpf", "chroot", "delete_module", "execve", "execveat", "finit_module",
+	"acct", "add_key", "bpf", "chroot", "clone3", "delete_module", "execve", "execveat", "finit_module",
 	"fsconfig", "fsmount", "fsopen", "fspick", "init_module", "io_uring_enter",
 	"io_uring_register", "io_uring_setup", "kcmp", "kexec_file_load", "kexec_load", "keyctl",
 	"modify_ldt", "mount", "mount_setattr", "move_mount", "open_by_handle_at", "open_tree",
-	"perf_event_open", "personality", "pidfd_getfd", "pivot_root", "process_madvise",
-	"process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "quotactl_fd", "reboot",
-	"request_key", "setns", "swapoff", "swapon", "syslog", "umount2", "unshare", "userfaultfd",
+	"perf_event_open", "personality", "pidfd_getfd", "pidfd_open", "pidfd_send_signal",
+	"pivot_root", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace",
+	"quotactl", "quotactl_fd", "reboot", "request_key", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
+	"setns", "swapoff", "swapon", "syslog", "tkill", "umount2", "unshare", "userfaultfd",
 	"vmsplice",
+};
+
+/* ... or with some first arguments only. */
+static const char *const token_some[] = { "clone", "kill", "prlimit64", "tgkill" };
+
+static const struct {
+	const char *name;
+	uint64_t first;
+	unsigned int outcome;
+} token_cases[] = {
+	{ "clone", CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, ALLOWED },
+	{ "clone", CLONE_NEWUSER, VIOLATION },
+	{ "clone", CLONE_NEWUSER | CLONE_NEWNET | SIGCHLD, VIOLATION },
+	{ "clone", CLONE_NEWNET | SIGCHLD, VIOLATION },
+	{ "clone", CLONE_NEWNS | SIGCHLD, VIOLATION },
+	{ "clone", CLONE_NEWPID | SIGCHLD, VIOLATION },
+	{ "clone", CLONE_NEWIPC | SIGCHLD, VIOLATION },
+	{ "clone", CLONE_NEWUTS | SIGCHLD, VIOLATION },
+	{ "clone", CLONE_NEWCGROUP | SIGCHLD, VIOLATION },
+	{ "clone3", 0, MISSING },
+	{ "kill", SELF, ALLOWED },
+	{ "kill", 1, VIOLATION },
+	{ "kill", 0, VIOLATION },
+	{ "kill", (uint32_t)-1, VIOLATION },
+	{ "tgkill", SELF, ALLOWED },
+	{ "tgkill", 1, VIOLATION },
+	{ "prlimit64", 0, ALLOWED },
+	{ "prlimit64", 1, VIOLATION },
 };
 
 static const char *const role_names[] = { "worker", "keeper", "keeper-token" };
@@ -162,6 +193,8 @@ static unsigned int outcome(uint32_t action)
 		return VIOLATION;
 	case SECCOMP_RET_KILL_PROCESS:
 		return TLSHD_SANDBOX_TRAP ? KILLED : VIOLATION;
+	case SECCOMP_RET_ERRNO | ENOSYS:
+		return MISSING;
 	default:
 		g_error("the filter answers with %#x", action);
 	}
@@ -277,6 +310,9 @@ static GHashTable *wanted(enum sandbox_role role)
 	if (role == SANDBOX_KEEPER_TOKEN)
 		for (unsigned int i = 0; i < G_N_ELEMENTS(token_refused); i++)
 			want(set, token_refused[i], false);
+	if (role == SANDBOX_KEEPER_TOKEN)
+		for (unsigned int i = 0; i < G_N_ELEMENTS(token_some); i++)
+			want(set, token_some[i], true);
 	else
 		for (unsigned int i = 0; i < G_N_ELEMENTS(passes); i++)
 			if (passes[i].roles & 1u << role)
@@ -412,6 +448,25 @@ static void test_arguments(const void *data)
 	}
 }
 
+static void test_token(void)
+{
+	g_autofree struct program *program = program_new(SANDBOX_KEEPER_TOKEN);
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(token_cases); i++) {
+		int nr = seccomp_syscall_resolve_name(token_cases[i].name);
+		struct run run = {
+			.program = program,
+			.data = {
+				.nr = nr, .arch = seccomp_arch_native(),
+				.args = { value_of(token_cases[i].first) },
+			},
+		};
+
+		g_test_message("%s(%#llx)", token_cases[i].name, run.data.args[0]);
+		g_assert_cmpuint(follow(&run, 0, 0, true), ==, token_cases[i].outcome);
+	}
+}
+
 /* ---- other doors -------------------------------------------------------------------------- */
 
 /* Other architectures, and x32, which is x86_64's but for a bit of the number. */
@@ -449,5 +504,6 @@ int main(int argc, char **argv)
 			     test_arguments);
 	g_test_add_data_func("/sandbox-calls/arguments/keeper", GUINT_TO_POINTER(SANDBOX_KEEPER),
 			     test_arguments);
+	g_test_add_func("/sandbox-calls/arguments/keeper-token", test_token);
 	return g_test_run();
 }

@@ -40,9 +40,9 @@ int __wrap_sandbox_filter(enum sandbox_role role, const char **ret_step)
 
 /* ---- limits ------------------------------------------------------------------------------- */
 
-static bool writable(size_t size)
+static bool mappable(size_t size, int prot)
 {
-	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *map = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return map != MAP_FAILED && munmap(map, size) == 0;
 }
@@ -68,6 +68,8 @@ static rlim_t highest(const struct have *h, int resource)
 		return 0;
 	case RLIMIT_DATA:
 		return h->data + (h->role == SANDBOX_WORKER ? 1024ul << 20 : 256ul << 20);
+	case RLIMIT_AS:
+		return h->all + (h->role == SANDBOX_WORKER ? 1024ul << 20 : 256ul << 20);
 	case RLIMIT_NOFILE:
 		return h->role == SANDBOX_WORKER ? 16448 : 64;
 	default:
@@ -80,7 +82,8 @@ static rlim_t highest(const struct have *h, int resource)
 
 static bool is_limit(int resource, rlim_t value, rlim_t wanted)
 {
-	rlim_t slack = resource == RLIMIT_DATA && wanted != RLIM_INFINITY ? DATA_SLACK : 0;
+	bool counts = resource == RLIMIT_DATA || resource == RLIMIT_AS;
+	rlim_t slack = counts && wanted != RLIM_INFINITY ? DATA_SLACK : 0;
 
 	if (value >= wanted - MIN(slack, wanted) && value <= wanted + slack)
 		return true;
@@ -106,8 +109,11 @@ static long look_at_limits(const struct have *h)
 	getrlimit(RLIMIT_DATA, &l);
 	dprintf(STDERR_FILENO, "data: %lu KiB in use and %lu more", h->data >> 10,
 		(l.rlim_max - h->data) >> 10);
-	/* Some is there, and not all. */
-	return !writable(200 << 20) || writable(l.rlim_max) || errno != ENOMEM ? -1 : 0;
+	/* Some is there, and not all, nor what costs memory only by the size of its tables. */
+	if (!mappable(200 << 20, PROT_READ | PROT_WRITE) ||
+	    mappable(l.rlim_max, PROT_READ | PROT_WRITE) || errno != ENOMEM)
+		return -1;
+	return mappable((size_t)4 << 40, PROT_READ) || errno != ENOMEM ? -1 : 0;
 }
 
 static void test_limits(const void *role)
