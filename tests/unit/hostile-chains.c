@@ -11,6 +11,8 @@
 #define BRAINPOOL_512 "\x2b\x24\x03\x03\x02\x08\x01\x01\x0d"
 
 #define ABOVE "a key above the limit (modulus of 8192 bits, exponent of 5 bytes)"
+/* What its issuer in the store did not sign, not what the key that came with it did not. */
+#define FROM_THE_TOP "that is in the trust store"
 const struct dear dear_chains[] = {
 	{ "rsa-16384", RSA, 16384, 2048, false, OURS, ABOVE, STRANGER_LIMIT },
 	{ "rsa-pss-16384", RSA_PSS, 16384, 2048, false, OURS, ABOVE, STRANGER_LIMIT },
@@ -27,6 +29,8 @@ const struct dear dear_chains[] = {
 	{ "rsa-8192-issuer-stranger", RSA, 8192, 5, true, OTHER, "is not in the trust store",
 	  ALLOWED_LIMIT },
 	{ "rsa-8192-namesake", RSA, 8192, 5, false, NAMESAKE, "is not signed by the certificate of",
+	  NAMESAKE_LIMIT },
+	{ "rsa-8192-issuer-namesake", RSA, 8192, 5, true, NAMESAKE, FROM_THE_TOP,
 	  NAMESAKE_LIMIT },
 	{ "rsa-8192", RSA, 8192, 5, false, OURS, "does not have the key", CERTIFIED_LIMIT },
 	{ "dsa-16384", DSA, 16384, 0, false, OURS, ABOVE, STRANGER_LIMIT },
