@@ -11,6 +11,7 @@
 #define BRAINPOOL_512 "\x2b\x24\x03\x03\x02\x08\x01\x01\x0d"
 
 #define ABOVE "a key above the limit (modulus of 8192 bits, exponent of 5 bytes)"
+#define PARAMETERS "has a key whose parameters are not accepted"
 /* What its issuer in the store did not sign, not what the key that came with it did not. */
 #define FROM_THE_TOP "that is in the trust store"
 const struct dear dear_chains[] = {
@@ -36,10 +37,10 @@ const struct dear dear_chains[] = {
 	{ "dsa-16384", DSA, 16384, 0, false, OURS, ABOVE, STRANGER_LIMIT },
 	{ "dsa-16384-issuer", DSA, 16384, 0, true, OURS, ABOVE, STRANGER_LIMIT },
 	{ "dsa-8192-issuer", DSA, 8192, 0, true, OURS, "together too long", STRANGER_LIMIT },
-	{ "explicit-curve", EXPLICIT, 4096, 0, false, OURS, "", CERTIFIED_LIMIT },
-	{ "explicit-curve-issuer", EXPLICIT, 4096, 0, true, OURS, "", CERTIFIED_LIMIT },
-	{ "brainpool", BRAINPOOL, 512, 0, false, OURS, "", CERTIFIED_LIMIT },
-	{ "brainpool-issuer", BRAINPOOL, 512, 0, true, OURS, "", CERTIFIED_LIMIT },
+	{ "explicit-curve", EXPLICIT, 4096, 0, false, OURS, PARAMETERS, CERTIFIED_LIMIT },
+	{ "explicit-curve-issuer", EXPLICIT, 4096, 0, true, OURS, PARAMETERS, CERTIFIED_LIMIT },
+	{ "brainpool", BRAINPOOL, 512, 0, false, OURS, PARAMETERS, CERTIFIED_LIMIT },
+	{ "brainpool-issuer", BRAINPOOL, 512, 0, true, OURS, PARAMETERS, CERTIFIED_LIMIT },
 };
 const size_t dear_n_chains = G_N_ELEMENTS(dear_chains);
 

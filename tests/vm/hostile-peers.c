@@ -164,7 +164,7 @@ static const struct dear *find_dear(const char *name)
 	give_up(name);
 }
 
-/* It does not succeed, whatever the reason is that the table leaves open. */
+/* It does not succeed, for the reason of the table, whatever the outcome is called. */
 static char *chain_fault(const struct ending *e, const struct dear *dear)
 {
 	if (!e->over || e->callbacks != 1 || e->stray || e->lines != 1)
