@@ -219,6 +219,11 @@ static int result_other(const struct hostile *h, const struct hs_job *job, const
 	return say_success(h, victim(job));
 }
 
+static int result_own(const struct hostile *h, const struct hs_job *job, const char *unused)
+{
+	return say_success(h, job->id);
+}
+
 static int result_guess(const struct hostile *h, const struct hs_job *job, const char *unused)
 {
 	return say_success(h, job->id + ONE_JOB);
@@ -241,6 +246,35 @@ static int ask_other(const struct hostile *h, const struct hs_job *job, const ch
 
 static int ask_own(const struct hostile *h, const struct hs_job *job, const char *identity)
 {
+	return ask_keys(h, job->id, identity);
+}
+
+/* What it may have, whatever the peer offered: the key of one identity for each of its jobs. */
+static int ask_chosen(const struct hostile *h, const struct hs_job *job, const char *identity)
+{
+	struct wire_message msg = { .type = WIRE_ASK, .ask.job = job->id };
+	CLEANUP_FD int stray = -1;
+	int r;
+
+	text_copy(msg.ask.identity, sizeof(msg.ask.identity), identity);
+	r = channel_send(h->monitor, &msg, -1);
+	if (!r)
+		r = channel_wait(h->monitor, ANSWER_MS);
+	if (!r)
+		r = channel_recv(h->monitor, &msg, &stray);
+	if (r < 0)
+		return r;
+	return msg.type == WIRE_PSK && !strcmp(msg.psk.identity, identity) ? 0 : -ENOKEY;
+}
+
+static int ask_again(const struct hostile *h, const struct hs_job *job, const char *identity)
+{
+	int r = ask_chosen(h, job, identity);
+
+	if (r < 0) {
+		log_error(h->log, "hostile: the first key was not given: %s", strerror(-r));
+		return r;
+	}
 	return ask_keys(h, job->id, identity);
 }
 
@@ -295,10 +329,13 @@ static const struct deed deeds[] = {
 	{ "sign-anything", sign_anything },
 	{ "sign-next", sign_next },
 	{ "result-other", result_other },
+	{ "result-own", result_own },
 	{ "result-guess", result_guess },
 	{ "result-twice", result_twice },
 	{ "ask-other", ask_other },
 	{ "ask-own", ask_own },
+	{ "ask-chosen", ask_chosen },
+	{ "ask-again", ask_again },
 	{ "ready", ready_again },
 	{ "descriptor", with_descriptor },
 	{ "oversized", oversized },
