@@ -24,6 +24,27 @@ void forge_add(struct pki_cert *cert, const struct pki_cert *issuer, const char 
 	gnutls_free(pem.data);
 }
 
+void forge_add_unknown(struct pki_cert *cert, const struct pki_cert *issuer, unsigned int n)
+{
+	GByteArray *list = g_byte_array_new(), *tbs;
+	const uint8_t *field, *old;
+	size_t size;
+	g_autofree uint8_t *der = pki_der(cert, &size);
+
+	for (field = der_tbs_field(der, 0); *field != TAG_EXTENSIONS; )
+		field = der_next(field);
+	old = der_content(field);
+	g_byte_array_append(list, der_content(old), (guint)(der_next(old) - der_content(old)));
+	for (unsigned int i = 0; i < n; i++) {
+		const uint8_t one[] = { 0x30, 10, 6, 4, 0x2a, 3, (uint8_t)(0x81 + (i >> 7)),
+					(uint8_t)(i & 0x7f), 4, 2, 5, 0 };
+
+		g_byte_array_append(list, one, sizeof(one));
+	}
+	tbs = der_tbs_replace(der, field, der_wrap(TAG_EXTENSIONS, der_wrap(DER_SEQUENCE, list)));
+	forge_become(cert, der_sign(tbs, der_next(der_content(der)), issuer->key));
+}
+
 GByteArray *der_names(uint8_t tag, const void *content, size_t len, unsigned int count)
 {
 	GByteArray *list = g_byte_array_new();

@@ -12,6 +12,8 @@
 /* @cert gets the extension @oid, and is signed by @issuer again. */
 void forge_add(struct pki_cert *cert, const struct pki_cert *issuer, const char *oid,
 	       const GByteArray *value, bool critical);
+/* The same with @n extensions more, which nobody knows. */
+void forge_add_unknown(struct pki_cert *cert, const struct pki_cert *issuer, unsigned int n);
 /* subjectAltName of @count names of kind @tag with @content. */
 GByteArray *der_names(uint8_t tag, const void *content, size_t len, unsigned int count);
 /* NameConstraints of @count subtrees for dNSName @name: permitted [0] or excluded [1]. */

@@ -423,6 +423,24 @@ static void many_extensions(struct flight *f)
 	flight_honest(f);
 }
 
+/* As many as are read, before the one that can be used. */
+static void many_suites(struct flight *f)
+{
+	enum { AT = 4 + 2 + 32 + 1 + 32, COUNT = 15900 };
+	GByteArray *hello = fp_client_hello(f->peer, NULL), *m = fp_message(FP_CLIENT_HELLO);
+
+	fp_put(m, hello->data + 4, AT - 4);
+	fp_number(m, 2, 2 * COUNT + 2);
+	for (unsigned int i = 0; i < COUNT; i++)
+		fp_number(m, 2, 0x4000 + i % 0x3000);
+	fp_put(m, hello->data + AT + 2, hello->len - AT - 2);
+	fp_end(m, 3, 1);
+	g_byte_array_unref(hello);
+	forged_message(f->peer, m);
+	flight_wait(f, FP_FINISHED);
+	flight_honest(f);
+}
+
 /* Messages that share the record of Finished, which changes the keys (RFC 8446 5.1). */
 static void finish_with(struct flight *f, const char *bytes, size_t len)
 {
@@ -492,6 +510,7 @@ const struct attack hostile_attacks[] = {
 	{ "large-extension", large_extension, SERVER, false, HS_OK, "", -1 },
 	{ "huge-extension", huge_extension, SERVER, false, HS_PROTOCOL, "at most 32768 are read", 50 },
 	{ "many-extensions", many_extensions, SERVER, false, HS_OK, "", -1 },
+	{ "many-suites", many_suites, SERVER, false, HS_OK, "", -1 },
 	{ "truncated", truncated, BOTH, false, HS_CLOSED, "during the handshake", -1 },
 	{ "encrypted-fatal-alert", fatal_alert, BOTH, true, HS_PEER_ALERT, "alert handshake_failure(40)", -1 },
 	{ "encrypted-hello", second_hello, BOTH, true, HS_PROTOCOL, "broke the protocol: ", 10 },

@@ -11,7 +11,6 @@
 
 #define AKI "2.5.29.35"
 #define CHAIN_MAX 10
-#define EXTENSIONS 0xa3
 #define COST_LIMIT 6.0	/* ordinary mutual handshakes */
 
 static gint64 usual[HS_N_ROLES];
@@ -40,28 +39,6 @@ static GByteArray *authority(unsigned int parts, unsigned int count)
 	return der_wrap(DER_SEQUENCE, fields);
 }
 
-/* @cert with @n extensions more, which nobody knows. */
-static void add_unknown(struct pki_cert *cert, const struct pki_cert *issuer, unsigned int n)
-{
-	GByteArray *list = g_byte_array_new(), *tbs;
-	const uint8_t *field, *old;
-	size_t size;
-	g_autofree uint8_t *der = pki_der(cert, &size);
-
-	for (field = der_tbs_field(der, 0); *field != EXTENSIONS; )
-		field = der_next(field);
-	old = der_content(field);
-	g_byte_array_append(list, der_content(old), (guint)(der_next(old) - der_content(old)));
-	for (unsigned int i = 0; i < n; i++) {
-		const uint8_t one[] = { 0x30, 10, 6, 4, 0x2a, 3, (uint8_t)(0x81 + (i >> 7)),
-					(uint8_t)(i & 0x7f), 4, 2, 5, 0 };
-
-		g_byte_array_append(list, one, sizeof(one));
-	}
-	tbs = der_tbs_replace(der, field, der_wrap(EXTENSIONS, der_wrap(DER_SEQUENCE, list)));
-	forge_become(cert, der_sign(tbs, der_next(der_content(der)), issuer->key));
-}
-
 /* @n certificates, each with what is too much of it. */
 struct stranger_chain {
 	const char *name;
@@ -78,7 +55,7 @@ static void spoil(struct pki_cert *cert, const struct pki_cert *issuer,
 	GByteArray *value;
 
 	if (t->what == UNKNOWN) {
-		add_unknown(cert, issuer, t->count);
+		forge_add_unknown(cert, issuer, t->count);
 		return;
 	}
 	value = t->what == AUTHORITY ? authority(t->parts, t->count) :

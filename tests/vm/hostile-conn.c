@@ -59,6 +59,7 @@ void world_open(struct world *w, pid_t monitor, const char *pki, const char *log
 			.server = load(pki, "server"), .client = load(pki, "client"),
 			.name = "nfs.test",
 		},
+		.namesake = load(pki, "namesake"),
 		.pids = { monitor }, .n_pids = 1,
 	};
 	g_mutex_init(&w->lock);

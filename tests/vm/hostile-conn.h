@@ -15,6 +15,7 @@
 struct world {
 	struct setup setup;
 	struct hostile_pki pki;
+	struct pki_cert *namesake;	/* an authority of the name of several that are trusted */
 	const char *log;		/* the daemon's log file */
 	pid_t pids[DAEMON_PIDS_MAX];	/* the monitor and its children */
 	size_t n_pids;
@@ -22,7 +23,7 @@ struct world {
 	unsigned int handshakes;	/* begun so far */
 };
 
-/* @pki: a directory of tests/vm/pki. */
+/* @pki: a directory of tests/vm/pki, and namesake.pem and .key. */
 void world_open(struct world *w, pid_t monitor, const char *pki, const char *log);
 
 /* What a peer does, from its first byte to its last. */
