@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define WORD		8	/* bytes */
-#define SECRET_MIN	16
+#define SECRET_MIN	12	/* a nonce of TLS 1.3 */
 #define SECRET_MAX	16384
 #define NEEDLES_MAX	(32 * N_FORMS)
 #define CHUNK		(1 << 20)
@@ -77,7 +77,7 @@ static const char usage_text[] =
 "       memory-search --core CORE-FILE SECRET-FILE...\n"
 "       memory-search --hold FORM SECRET-FILE\n"
 "\n"
-"Searches the memory of the processes, or a file, for the bytes of the secret files (16 to 16384),\n"
+"Searches the memory of the processes, or a file, for the bytes of the secret files (12 to 16384),\n"
 "in all forms: as-is reversed xor-36 xor-5c hex hex-upper base64 base64+1 base64+2.\n"
 "A line for each place, then a line of what was searched.  Status 0: none was found; 1: some was;\n"
 "2: something could not be searched, and nothing is proved.\n"
