@@ -370,7 +370,8 @@ static void *drip(void *ctx)
 
 struct totals {
 	unsigned int good[2], faults, n_stalled, wrong;
-	uint64_t longest, latest;
+	uint64_t longest;		/* of the handshakes that no stalled ones were among */
+	uint64_t latest, soonest;	/* end of a stalled one, from its deadline on; from its start */
 };
 
 static void mixed(struct totals *t, const struct net *net, enum stall stall, uint32_t seconds,
@@ -403,29 +404,32 @@ static void mixed(struct totals *t, const struct net *net, enum stall stall, uin
 			fprintf(stderr, "stalled: status=%d callbacks=%u\n", c->hs.status,
 				c->hs.callbacks);
 			t->wrong++;
-		} else if (c->hs.elapsed_us > stall_ms * 1000 + t->latest) {
-			t->latest = c->hs.elapsed_us - stall_ms * 1000;
+			continue;
 		}
+		if (c->hs.elapsed_us > stall_ms * 1000 + t->latest)
+			t->latest = c->hs.elapsed_us - stall_ms * 1000;
+		t->soonest = MIN(t->soonest, c->hs.elapsed_us);
 	}
 	t->good[stall != NO_STALL] += m->good;
 	t->faults += m->faults;
 	t->n_stalled += m->n_stalled;
-	t->longest = MAX(t->longest, m->longest);
+	if (stall == NO_STALL)
+		t->longest = MAX(t->longest, m->longest);
 	free(m);
 }
 
 /* In turns, so that both have the same machine. */
 static int stall(const struct net *net, enum stall kind, unsigned int seconds, uint32_t stall_ms)
 {
-	struct totals t = { 0 };
+	struct totals t = { .soonest = UINT64_MAX };
 
 	for (unsigned int i = 0; i < 2; i++) {
 		mixed(&t, net, NO_STALL, seconds, stall_ms);
 		mixed(&t, net, kind, seconds, stall_ms);
 	}
-	printf("plain=%u among_stalled=%u faults=%u stalled=%u wrong=%u longest_us=%llu late_us=%llu\n",
+	printf("plain=%u among_stalled=%u faults=%u stalled=%u wrong=%u longest_us=%llu late_us=%llu soonest_us=%llu\n",
 	       t.good[0], t.good[1], t.faults, t.n_stalled, t.wrong, (unsigned long long)t.longest,
-	       (unsigned long long)t.latest);
+	       (unsigned long long)t.latest, (unsigned long long)t.soonest);
 	return t.faults || t.wrong;
 }
 
