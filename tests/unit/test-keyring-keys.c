@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -10,7 +11,7 @@
 
 static void (*before_read)(int32_t serial, bool length_only);
 static bool always_longer;
-static bool match_beginning;	/* keyctl_search() of type "user" as of type "psk" */
+static bool match_beginning;	/* keys of type "user" are as those of type "psk" */
 
 long __real_keyctl_read(int32_t serial, char *buf, size_t size);
 long __wrap_keyctl_read(int32_t serial, char *buf, size_t size);
@@ -23,20 +24,47 @@ long __wrap_keyctl_read(int32_t serial, char *buf, size_t size)
 	return __real_keyctl_read(serial, buf, size);
 }
 
+static unsigned int n_scans;	/* of all keys of the system */
+static unsigned int n_described;
+
+long __real_keyctl_describe(int32_t serial, char *buf, size_t size);
+long __wrap_keyctl_describe(int32_t serial, char *buf, size_t size);
+long __wrap_keyctl_describe(int32_t serial, char *buf, size_t size)
+{
+	long n = __real_keyctl_describe(serial, buf, size);
+
+	n_described++;
+	if (!match_beginning || n < 0 || !g_str_has_prefix(buf, "user;"))
+		return n;
+	memmove(buf, "psk;", 4);
+	memmove(buf + 4, buf + 5, (size_t)n - 5);
+	return n - 1;
+}
+
+/* What fopen() is with _FILE_OFFSET_BITS=64. */
+FILE *__real_fopen64(const char *path, const char *mode);
+FILE *__wrap_fopen64(const char *path, const char *mode);
+FILE *__wrap_fopen64(const char *path, const char *mode)
+{
+	n_scans += strcmp(path, "/proc/keys") == 0;
+	return __real_fopen64(path, mode);
+}
+
 /* The kernel has type "psk" with its NVMe modules only: tests/vm runs this on one that does. */
 static long search_beginning(int32_t keyring, const char *description)
 {
-	int32_t serials[64];
-	long n = __real_keyctl_read(keyring, (char *)serials, sizeof(serials));
+	long n = __real_keyctl_read(keyring, NULL, 0);
+	g_autofree int32_t *serials = g_malloc((size_t)n);
 	struct key_info info;
 	int why = -ENOKEY;
 
+	g_assert_cmpint(__real_keyctl_read(keyring, (char *)serials, (size_t)n), ==, n);
 	for (long i = 0; i < n / (long)sizeof(*serials); i++) {
 		int r = key_describe(serials[i], &info);
 
 		if (r < 0)
 			why = r;
-		else if (!strcmp(info.type, "user") && g_str_has_prefix(info.description, description))
+		else if (!strcmp(info.type, "psk") && g_str_has_prefix(info.description, description))
 			return serials[i];
 	}
 	errno = -why;
@@ -55,114 +83,197 @@ long __wrap_keyctl_search(int32_t keyring, const char *type, const char *descrip
 
 /* --- keys --- */
 
+static struct keyring_suspect suspect;
+
+static int search(int32_t ring, const char *type, const char *description, int32_t *ret)
+{
+	suspect.serial = -1;
+	return keyring_search(ring, type, description, ret, &suspect);
+}
+
+static void assert_suspect(int32_t serial, int error)
+{
+	g_assert_cmpint(suspect.serial, ==, serial);
+	g_assert_cmpint(suspect.error, ==, error);
+}
+
 static void test_search(void)
 {
 	int32_t ring = add_key("keyring", "search", NULL, 0, KEY_SPEC_SESSION_KEYRING);
 	int32_t below = add_key("keyring", "below", NULL, 0, ring);
 	int32_t a = user_key("a", "1", 1, ring), b = user_key("b", "1", 1, below), found = 0, key;
 
-	g_assert_cmpint(keyring_search(ring, "user", "a", &found), ==, 0);
+	g_assert_cmpint(search(ring, "user", "a", &found), ==, 0);
 	g_assert_cmpint(found, ==, a);
-	g_assert_cmpint(keyring_search(ring, "user", "b", &found), ==, 0);
+	g_assert_cmpint(search(ring, "user", "b", &found), ==, 0);
 	g_assert_cmpint(found, ==, b);
 	found = 0;
-	g_assert_cmpint(keyring_search(below, "user", "a", &found), ==, -ENOKEY);
-	g_assert_cmpint(keyring_search(ring, "user", "", &found), ==, -ENOKEY);
-	g_assert_cmpint(keyring_search(ring, "logon", "a", &found), ==, -ENOKEY);
-	g_assert_cmpint(keyring_search(ring, "no-such-type", "a", &found), ==, -ENOKEY);
-	g_assert_cmpint(keyring_search(a, "user", "a", &found), ==, -ENOTDIR);
+	g_assert_cmpint(search(below, "user", "a", &found), ==, -ENOKEY);
+	g_assert_cmpint(search(ring, "user", "", &found), ==, -ENOKEY);
+	g_assert_cmpint(search(ring, "logon", "a", &found), ==, -ENOKEY);
+	g_assert_cmpint(search(ring, "no-such-type", "a", &found), ==, -ENOKEY);
+	g_assert_cmpint(search(a, "user", "a", &found), ==, -ENOTDIR);
 
 	key = user_key("gone", "1", 1, ring);
 	g_assert_no_errno(keyctl_invalidate(key));
-	g_assert_cmpint(keyring_search(ring, "user", "gone", &found), <, 0);
+	g_assert_cmpint(search(ring, "user", "gone", &found), <, 0);
 	key = user_key("revoked", "1", 1, ring);
 	g_assert_no_errno(keyctl_revoke(key));
-	g_assert_cmpint(keyring_search(ring, "user", "revoked", &found), ==, -EKEYREVOKED);
-	g_assert_cmpint(keyring_culprit(ring, "user", "revoked"), ==, key);
-	g_assert_cmpint(keyring_culprit(below, "user", "revoked"), ==, 0);
-	g_assert_cmpint(keyring_culprit(ring, "user", "revok"), ==, 0);
-	g_assert_cmpint(keyring_culprit(ring, "logon", "revoked"), ==, 0);
+	g_assert_cmpint(search(ring, "user", "revoked", &found), ==, -EKEYREVOKED);
+	assert_suspect(key, -EKEYREVOKED);
+	g_assert_cmpint(search(below, "user", "revoked", &found), ==, -ENOKEY);
+	assert_suspect(0, 0);
+	g_assert_cmpint(search(ring, "user", "revok", &found), ==, -ENOKEY);
+	assert_suspect(0, 0);
+	g_assert_cmpint(search(ring, "logon", "revoked", &found), ==, -ENOKEY);
+	assert_suspect(0, 0);
 
 	key = user_key("expired", "1", 1, below);
 	g_assert_no_errno(keyctl_set_timeout(key, 1));
 	g_usleep(2100000);
-	g_assert_cmpint(keyring_search(ring, "user", "expired", &found), ==, -EKEYEXPIRED);
-	g_assert_cmpint(keyring_culprit(ring, "user", "expired"), ==, key);
+	g_assert_cmpint(search(ring, "user", "expired", &found), ==, -EKEYEXPIRED);
+	assert_suspect(key, -EKEYEXPIRED);
 
 	key = user_key("denied", "1", 1, ring);
 	g_assert_no_errno(keyctl_setperm(key, KEY_USR_VIEW | KEY_USR_SETATTR));
-	g_assert_cmpint(keyring_search(ring, "user", "denied", &found), ==, -EACCES);
-	g_assert_cmpint(keyring_culprit(ring, "user", "denied"), ==, key);
+	g_assert_cmpint(search(ring, "user", "denied", &found), ==, -EACCES);
+	assert_suspect(key, -EACCES);
 	g_assert_cmpint(found, ==, 0);
+	/* One that cannot even be viewed is not named; and of two revoked ones it is not known which. */
+	g_assert_no_errno(keyctl_setperm(key, KEY_USR_SETATTR));
+	g_assert_cmpint(search(ring, "user", "denied", &found), ==, -EACCES);
+	assert_suspect(0, 0);
+	g_assert_no_errno(keyctl_unlink(key, ring));
+	key = user_key("another", "1", 1, below);
+	g_assert_no_errno(keyctl_revoke(key));
+	g_assert_cmpint(search(ring, "user", "revoked", &found), ==, -EKEYREVOKED);
+	assert_suspect(0, 0);
+	g_assert_cmpint(search(below, "user", "another", &found), ==, -EKEYREVOKED);
+	assert_suspect(key, -EKEYREVOKED);
 
 	/* A good one further down counts more than a bad one. */
 	b = user_key("revoked", "1", 1, below);
-	g_assert_cmpint(keyring_search(ring, "user", "revoked", &found), ==, 0);
+	g_assert_cmpint(search(ring, "user", "revoked", &found), ==, 0);
 	g_assert_cmpint(found, ==, b);
 	keyctl_unlink(ring, KEY_SPEC_SESSION_KEYRING);
 }
 
-static int32_t key_of(const char *type, const char *description, int32_t keyring)
+static int32_t psk_key(const char *description, int32_t keyring)
 {
-	int32_t serial = add_key(type, description, "secret", 6, keyring);
+	int32_t serial = add_key(match_beginning ? "user" : "psk", description, "secret", 6, keyring);
 
 	g_assert_no_errno(serial);
 	return serial;
 }
 
 /* Type "psk" finds by a beginning; only the whole description counts. */
-static void check_beginning(const char *type)
+static void check_beginning(void)
 {
 	int32_t ring = add_key("keyring", "beginning", NULL, 0, KEY_SPEC_SESSION_KEYRING);
 	int32_t below = add_key("keyring", "below", NULL, 0, ring);
-	int32_t longest = key_of(type, "host disk22", ring), found = 0;
+	int32_t longest = psk_key("host disk22", ring), found = 0;
 	int32_t longer, exact;
 
-	g_assert_cmpint(keyring_search(ring, type, "host disk2", &found), ==, -ENOKEY);
-	g_assert_cmpint(keyring_search(ring, type, "host", &found), ==, -ENOKEY);
-	g_assert_cmpint(keyring_search(ring, type, "", &found), ==, -ENOKEY);
+	g_assert_cmpint(search(ring, "psk", "host disk2", &found), ==, -ENOKEY);
+	g_assert_cmpint(search(ring, "psk", "host", &found), ==, -ENOKEY);
+	g_assert_cmpint(search(ring, "psk", "", &found), ==, -ENOKEY);
 	g_assert_cmpint(found, ==, 0);
-	longer = key_of(type, "host disk2", below);
-	g_assert_cmpint(keyring_search(ring, type, "host disk", &found), ==, -ENOKEY);
-	exact = key_of(type, "host disk", below);
-	g_assert_cmpint(keyring_search(ring, type, "host disk", &found), ==, 0);
+	longer = psk_key("host disk2", below);
+	g_assert_cmpint(search(ring, "psk", "host disk", &found), ==, -ENOKEY);
+	exact = psk_key("host disk", below);
+	g_assert_cmpint(search(ring, "psk", "host disk", &found), ==, 0);
 	g_assert_cmpint(found, ==, exact);
-	g_assert_cmpint(keyring_search(ring, type, "host disk2", &found), ==, 0);
+	g_assert_cmpint(search(ring, "psk", "host disk2", &found), ==, 0);
 	g_assert_cmpint(found, ==, longer);
-	g_assert_cmpint(keyring_search(ring, type, "host disk22", &found), ==, 0);
+	g_assert_cmpint(search(ring, "psk", "host disk22", &found), ==, 0);
 	g_assert_cmpint(found, ==, longest);
 	keyctl_unlink(ring, KEY_SPEC_SESSION_KEYRING);
 }
 
-/* Where descriptions match by their beginning: an error is that of the very key, or nobody's. */
-static void check_exact_error(const char *type)
+/* Where descriptions match by their beginning it is not known of a dead key what it was called. */
+static void check_exact_error(void)
 {
 	int32_t ring = add_key("keyring", "exact", NULL, 0, KEY_SPEC_SESSION_KEYRING), found = 0;
-	int32_t gone = key_of(type, "disk1", ring), longer = key_of(type, "disk10", ring);
+	int32_t gone = psk_key("disk1", ring), longer = psk_key("disk10", ring);
 
+	g_assert_cmpint(search(ring, "psk", "disk1", &found), ==, 0);
+	g_assert_cmpint(found, ==, gone);
+	assert_suspect(0, 0);
 	g_assert_no_errno(keyctl_revoke(gone));
-	g_assert_cmpint(keyring_search(ring, type, "disk1", &found), ==, -EKEYREVOKED);
+	g_assert_cmpint(search(ring, "psk", "disk1", &found), ==, -ENOKEY);
+	assert_suspect(gone, -EKEYREVOKED);
 	g_assert_no_errno(keyctl_unlink(gone, ring));
-	g_assert_cmpint(keyring_search(ring, type, "disk1", &found), ==, -ENOKEY);
-	g_assert_cmpint(keyring_search(ring, type, "disk10", &found), ==, 0);
+	g_assert_cmpint(search(ring, "psk", "disk1", &found), ==, -ENOKEY);
+	assert_suspect(0, 0);
+	g_assert_cmpint(search(ring, "psk", "disk10", &found), ==, 0);
+	g_assert_cmpint(found, ==, longer);
 	g_assert_no_errno(keyctl_revoke(longer));
-	g_assert_cmpint(keyring_search(ring, type, "disk1", &found), ==, -ENOKEY);
-	g_assert_cmpint(keyring_search(ring, type, "disk10", &found), ==, -EKEYREVOKED);
+	g_assert_cmpint(search(ring, "psk", "disk10", &found), ==, -ENOKEY);
+	assert_suspect(longer, -EKEYREVOKED);
+	g_assert_cmpint(search(ring, "psk", "disk", &found), ==, -ENOKEY);
+	assert_suspect(longer, -EKEYREVOKED);
+	/* One that may be viewed is known for sure, whatever else is dead there. */
+	gone = psk_key("disk1", ring);
+	g_assert_no_errno(keyctl_setperm(gone, KEY_USR_VIEW | KEY_USR_SETATTR));
+	g_assert_cmpint(search(ring, "psk", "disk1", &found), ==, match_beginning ? 0 : -EACCES);
+	if (!match_beginning)
+		assert_suspect(gone, -EACCES);
 	keyctl_unlink(ring, KEY_SPEC_SESSION_KEYRING);
 }
 
 static void test_exact_error(void)
 {
 	match_beginning = true;
-	check_exact_error("user");
+	n_scans = 0;
+	check_exact_error();
 	match_beginning = false;
+	g_assert_cmpuint(n_scans, ==, 0);
+}
+
+/* A stranger's "N" has a keyring gone through, but not without end, and not the whole system. */
+static void test_search_cost(void)
+{
+	int32_t ring = add_key("keyring", "cost", NULL, 0, KEY_SPEC_SESSION_KEYRING), found = 0;
+	const unsigned int many = KEYRING_LOOKED_AT + 100;
+	gint64 begin;
+	int r;
+
+	for (unsigned int i = 0; i < many; i++) {
+		g_autofree char *name = g_strdup_printf("NVMe%u", i);
+
+		r = add_key("user", name, "1", 1, ring);
+		if (r < 0 && errno == EDQUOT) {
+			g_test_skip("there is no quota for so many keys");
+			goto out;
+		}
+		g_assert_no_errno(r);
+	}
+	match_beginning = true;
+	n_scans = n_described = 0;
+	begin = g_get_monotonic_time();
+	g_assert_cmpint(search(ring, "psk", "N", &found), ==, -ENOKEY);
+	assert_suspect(0, -E2BIG);
+	g_test_message("%u keys in %" G_GINT64_FORMAT " us", n_described,
+		       g_get_monotonic_time() - begin);
+	/* And what the stand-in does, and the one that it found. */
+	g_assert_cmpuint(n_described, <=, KEYRING_LOOKED_AT + 2);
+	g_assert_cmpuint(n_scans, ==, 0);
+	match_beginning = false;
+	/* What the kernel's search finds needs no going through. */
+	n_described = 0;
+	g_assert_cmpint(search(ring, "user", "NVMe2050", &found), ==, 0);
+	g_assert_cmpuint(n_described, ==, 1);
+out:
+	keyctl_unlink(ring, KEY_SPEC_SESSION_KEYRING);
 }
 
 static void test_search_beginning(void)
 {
 	match_beginning = true;
-	check_beginning("user");
+	n_scans = 0;
+	check_beginning();
 	match_beginning = false;
+	g_assert_cmpuint(n_scans, ==, 0);
 }
 
 /* The type itself, where the kernel has it. */
@@ -185,11 +296,11 @@ static void test_type_psk(void)
 	g_assert_cmpint(key_read(key, 6, &secret), ==, 0);
 	g_assert_cmpmem(secret->data, secret->len, "secret", 6);
 	g_assert_no_errno(keyctl_revoke(key));
-	g_assert_cmpint(keyring_search(ring, "psk", "host disk", &found), ==, -EKEYREVOKED);
-	g_assert_cmpint(keyring_culprit(ring, "psk", "host disk"), ==, key);
+	g_assert_cmpint(search(ring, "psk", "host disk", &found), ==, -ENOKEY);
+	assert_suspect(key, -EKEYREVOKED);
 	keyctl_unlink(ring, KEY_SPEC_SESSION_KEYRING);
-	check_beginning("psk");
-	check_exact_error("psk");
+	check_beginning();
+	check_exact_error();
 }
 
 static void test_describe(void)
@@ -353,7 +464,7 @@ static void test_special(void)
 		g_assert_cmpint(key_describe(special[i], &info), ==, -ENOKEY);
 		g_assert_cmpint(key_length(special[i]), ==, -ENOKEY);
 		g_assert_cmpint(key_read(special[i], 4096, &secret), ==, -ENOKEY);
-		g_assert_cmpint(keyring_search(special[i], "user", "special", &found), ==, -ENOKEY);
+		g_assert_cmpint(search(special[i], "user", "special", &found), ==, -ENOKEY);
 	}
 	g_assert_null(secret);
 	g_assert_cmpint(found, ==, 0);
@@ -396,7 +507,8 @@ int main(int argc, char **argv)
 
 	g_test_init(&argc, &argv, NULL);
 	key_world_open(&why);
-	g_test_add_func("/keyring-keys/exact-error", test_exact_error);
+	add("/keyring-keys/exact-error", test_exact_error, why);
+	add("/keyring-keys/search-cost", test_search_cost, why);
 	g_test_add_func("/keyring-keys/fault", test_fault);
 	add("/keyring-keys/search", test_search, why);
 	add("/keyring-keys/search-beginning", test_search_beginning, why);

@@ -419,100 +419,116 @@ int key_read(int32_t serial, size_t max, struct secret **ret)
 	return n < 0 ? n : -EAGAIN;
 }
 
-/* Calls @visit for what is in @keyring and below, until it returns true. */
-static int walk(int32_t keyring, unsigned int depth, bool (*visit)(int32_t serial,
-		const struct key_info *info, void *ctx), void *ctx)
+/* What keyring_search() goes through a keyring for. */
+struct wanted {
+	const char *type, *description;
+	int32_t serial;			/* the key of this description; 0: none that can be viewed */
+	struct keyring_suspect dead;	/* those that have expired or were revoked */
+	int error;			/* which of the two that is; 0: both */
+	unsigned int n_left;		/* keys that may still be looked at */
+	bool blind;			/* not all could be seen */
+};
+
+/* Returns true when nothing more is to be looked for. */
+static bool look_at(struct wanted *w, int32_t serial, int r, const struct key_info *info)
+{
+	if (r == -EACCES)
+		w->blind = true;
+	if ((r == -EKEYEXPIRED || r == -EKEYREVOKED) && (!w->error || r == w->error)) {
+		if (!w->dead.n++)
+			w->dead = (struct keyring_suspect){ serial, r, 1 };
+	}
+	if (r < 0 || strcmp(info->type, w->type) != 0 ||
+	    strcmp(info->description, w->description) != 0)
+		return false;
+	w->serial = serial;
+	return true;
+}
+
+/* Looks at what is in @keyring and below. Returns a negative errno when that could not be read. */
+static int walk(int32_t keyring, unsigned int depth, struct wanted *w)
 {
 	CLEANUP_FREE int32_t *serials = NULL;
 	struct key_info info;
 	int n = members(keyring, &serials), r;
 
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n && !w->serial; i++) {
+		if (!w->n_left) {
+			w->blind = true;
+			return -E2BIG;
+		}
+		w->n_left--;
 		r = key_describe(serials[i], &info);
-		if (visit(serials[i], r < 0 ? NULL : &info, ctx))
-			return 1;
+		if (look_at(w, serials[i], r, &info))
+			break;
 		if (r < 0 || strcmp(info.type, "keyring") != 0 || depth >= DEPTH_MAX)
 			continue;
-		if (walk(serials[i], depth + 1, visit, ctx) > 0)
-			return 1;
+		r = walk(serials[i], depth + 1, w);
+		if (r < 0)
+			w->blind = true;
+		if (r == -E2BIG)
+			return r;
 	}
 	return n < 0 ? n : 0;
 }
 
-struct wanted {
-	const char *type, *description;
-	int32_t serial;
-};
-
-static bool is_exactly(int32_t serial, const struct key_info *info, void *ctx)
+/*
+ * What it means that the kernel's search failed with @error. With type "psk" it is that of any
+ * key there that has expired or was revoked: the kernel looks at that before the description.
+ */
+static int explain(int32_t keyring, struct wanted *w, int error, struct keyring_suspect *suspect)
 {
-	struct wanted *wanted = ctx;
+	bool any = strcmp(w->type, "psk") == 0 && error != -EACCES;
+	int r;
 
-	if (!info || strcmp(info->type, wanted->type) != 0 ||
-	    strcmp(info->description, wanted->description) != 0)
-		return false;
-	wanted->serial = serial;
-	return true;
-}
-
-static bool is_serial(int32_t serial, const struct key_info *info, void *ctx)
-{
-	return serial == *(const int32_t *)ctx;
-}
-
-int32_t keyring_culprit(int32_t keyring, const char *type, const char *description)
-{
-	CLEANUP(file_closep) FILE *f = fopen(PROC_KEYS, "re");
-	CLEANUP_FREE char *text = NULL;
-	struct line line;
-	size_t size = 0;
-
-	while (f && getline(&text, &size, f) > 0) {
-		text[strcspn(text, "\n")] = '\0';
-		if (parse_line(text, &line) && strncmp(line.type, type, 9) == 0 &&
-		    is_description(line.rest, description) &&
-		    walk(keyring, 1, is_serial, &line.serial) > 0)
-			return line.serial;
+	w->error = any ? 0 : error;
+	r = walk(keyring, 1, w);
+	if (w->serial) {
+		r = key_length(w->serial);
+		r = r < 0 ? r : -EACCES;	/* it may be read, but not be searched for */
+		*suspect = (struct keyring_suspect){ w->serial, r, 1 };
+		return r;
 	}
-	return 0;
-}
-
-/* Why the key of this description cannot be found, if there is one: its own error. */
-static int exact_error(int32_t keyring, const char *type, const char *description)
-{
-	int32_t serial = keyring_culprit(keyring, type, description);
-	int r = serial ? key_length(serial) : -ENOKEY;
-
-	return r < 0 ? r : -ENOKEY;
+	if (any || (error != -EACCES && r >= 0 && !w->blind && w->dead.n == 1))
+		*suspect = w->dead;
+	return any ? -ENOKEY : error;
 }
 
 /*
- * The kernel compares descriptions as the type wants it, and type "psk" is
- * content with a beginning: the identity "NVMe0R01 host disk" finds the key of
- * "NVMe0R01 host disk2", and "N", which a stranger may send, finds any. So what
- * is found has to be the one asked for, or the keyring is gone through; and what
- * is said to be expired or revoked has to be it, too.
+ * The kernel compares descriptions as the type wants it, and type "psk" is content with a
+ * beginning: the identity "NVMe0R01 host disk" finds the key of "NVMe0R01 host disk2", and "N",
+ * which a stranger may send, finds any. So what is found has to be the one asked for, or the
+ * keyring is gone through. The description of a key that has expired or was revoked is to be
+ * had of /proc/keys only, which a stranger must not make us read: what is known of such a key is
+ * that there is one.
  */
 int keyring_search(int32_t keyring, const char *type, const char *description,
-		   int32_t *ret_serial)
+		   int32_t *ret_serial, struct keyring_suspect *suspect)
 {
-	struct wanted wanted = { type, description, 0 };
+	struct wanted w = { .type = type, .description = description, .n_left = KEYRING_LOOKED_AT };
 	struct key_info info;
 	int serial, r;
 
+	*suspect = (struct keyring_suspect){ 0 };
 	if (keyring <= 0)
 		return -ENOKEY;
 	serial = negative(keyctl_search(keyring, type, description, 0));
-	if (serial == -EKEYEXPIRED || serial == -EKEYREVOKED)
-		return exact_error(keyring, type, description);
+	if (serial == -EKEYEXPIRED || serial == -EKEYREVOKED || serial == -EACCES)
+		return explain(keyring, &w, serial, suspect);
 	if (serial < 0)
 		return serial;
 	r = key_describe(serial, &info);
-	if (r < 0 || !is_exactly(serial, &info, &wanted))
-		r = walk(keyring, 1, is_exactly, &wanted);
-	if (!wanted.serial)
-		return r < 0 ? r : exact_error(keyring, type, description);
-	*ret_serial = wanted.serial;
+	if (!look_at(&w, serial, r, &info)) {
+		w.dead.n = 0;	/* it may have died just now, and is come by again */
+		r = walk(keyring, 1, &w);
+	}
+	if (!w.serial) {
+		*suspect = w.dead;
+		if (r == -E2BIG && !w.dead.n)
+			suspect->error = r;
+		return r < 0 && r != -E2BIG ? r : -ENOKEY;
+	}
+	*ret_serial = w.serial;
 	return 0;
 }
 

@@ -82,19 +82,25 @@ const char **keyring_names(const char *const *own, const char *const *configured
  */
 void keyring_drop_links(void);
 
-/*
- * Looks in @keyring and the keyrings in it for a key of this @type and exactly
- * this @description. Returns 0 or a negative errno; an expired, revoked or
- * denied key is reported only when there is no good one.
- */
-int keyring_search(int32_t keyring, const char *type, const char *description,
-		   int32_t *ret_serial);
+#define KEYRING_LOOKED_AT 2000	/* keys at most in one search, at up to 6 us each */
+
+/* A key that stands in the way of another's being found. */
+struct keyring_suspect {
+	int32_t serial;		/* the first of them; 0: there is none, or it cannot be told which */
+	int error;		/* -EKEYEXPIRED, -EKEYREVOKED, -EACCES; -E2BIG: too many to look at */
+	unsigned int n;		/* how many there are */
+};
 
 /*
- * The key keyring_search() has reported as expired, revoked or denied; 0: it
- * cannot be told which, for want of permission.
+ * Looks in @keyring and the keyrings in it for a key of this @type and exactly this @description.
+ * Returns 0 or a negative errno; an expired, revoked or denied key is reported only when there is
+ * no good one. @suspect is filled in always: after one of these three errors it is the key that
+ * has it; after -ENOKEY it is dead keys, one of which may be the one that was meant: with type
+ * "psk" that cannot be told. Strangers cause this: the time it takes depends on what is in
+ * @keyring, with a limit, and never on the keys of the system.
  */
-int32_t keyring_culprit(int32_t keyring, const char *type, const char *description);
+int keyring_search(int32_t keyring, const char *type, const char *description,
+		   int32_t *ret_serial, struct keyring_suspect *suspect);
 
 #define KEY_TYPE_MAX 32			/* include/linux/key-type.h: add_key(2) takes 31 bytes and a NUL */
 #define KEY_DESCRIPTION_MAX 4096	/* NUL included; add_key(2) */

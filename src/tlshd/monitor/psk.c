@@ -295,16 +295,14 @@ static const char *use_name(const struct keyring_use *use, char *buf, size_t siz
 	return buf;
 }
 
-static enum hs_outcome search_fault(const struct keyring_use *use, const char *type,
-				    const char *identity, int error, char *reason,
-				    size_t reason_size)
+static enum hs_outcome search_fault(const struct keyring_use *use, const char *identity, int error,
+				    int32_t culprit, char *reason, size_t reason_size)
 {
-	int32_t serial = keyring_culprit(use->serial, type, identity);
 	char quoted[QUOTED_MAX], name[64], why[HS_TEXT_MAX];
-	enum hs_outcome outcome = key_fault("pre-shared", serial, error, why, sizeof(why));
+	enum hs_outcome outcome = key_fault("pre-shared", culprit, error, why, sizeof(why));
 
 	text_quote(quoted, sizeof(quoted), identity, strlen(identity));
-	if (serial)
+	if (culprit)
 		snprintf(reason, reason_size, "%s; its identity is \"%s\"", why, quoted);
 	else
 		snprintf(reason, reason_size, "looking in keyring %s (key 0x%08" PRIx32 ") for "
@@ -314,22 +312,29 @@ static enum hs_outcome search_fault(const struct keyring_use *use, const char *t
 	return outcome;
 }
 
-/* In one keyring. HS_PSK_UNKNOWN, without a reason: it is not there. */
+/*
+ * In one keyring. HS_PSK_UNKNOWN, without a reason: it is not there; @suspect is changed where
+ * there is one.
+ */
 static enum hs_outcome find_in(struct psk *ret, const struct keyring_use *use,
-			       const char *identity, char *reason, size_t reason_size)
+			       const char *identity, struct keyring_suspect *suspect, char *reason,
+			       size_t reason_size)
 {
 	enum hs_outcome outcome = HS_PSK_UNKNOWN;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(types) && outcome != HS_OK; i++) {
+		struct keyring_suspect other;
 		char why[HS_TEXT_MAX];
 		enum hs_outcome next;
 		int32_t serial;
-		int r = keyring_search(use->serial, types[i], identity, &serial);
+		int r = keyring_search(use->serial, types[i], identity, &serial, &other);
 
+		if (r == -ENOKEY && other.error)
+			*suspect = other;
 		if (r == -ENOKEY)
 			continue;
 		if (r < 0)
-			next = search_fault(use, types[i], identity, r, why, sizeof(why));
+			next = search_fault(use, identity, r, other.serial, why, sizeof(why));
 		else
 			next = load(ret, serial, why, sizeof(why));
 		if (next != HS_OK && outcome != HS_PSK_UNKNOWN)
@@ -341,8 +346,8 @@ static enum hs_outcome find_in(struct psk *ret, const struct keyring_use *use,
 	return outcome;
 }
 
-static void say_unknown(const struct keyring_scope *scope, const char *identity, char *reason,
-			size_t reason_size)
+static void say_unknown(const struct keyring_scope *scope, const char *identity,
+			const struct keyring_suspect *suspect, char *reason, size_t reason_size)
 {
 	char quoted[QUOTED_MAX], name[64], list[SEARCHED_MAX] = "";
 	size_t len = 0;
@@ -358,6 +363,18 @@ static void say_unknown(const struct keyring_scope *scope, const char *identity,
 	text_quote(quoted, sizeof(quoted), identity, strlen(identity));
 	snprintf(reason, reason_size, "identity \"%s\" is unknown; looked in keyring %s", quoted,
 		 *list ? list : "none");
+	len = strlen(reason);
+	if (suspect->n > 1)
+		snprintf(reason + len, reason_size - len, "; %u keys there have expired or been revoked, "
+			 "the first is 0x%08" PRIx32 ": one of them may have been it", suspect->n,
+			 (uint32_t)suspect->serial);
+	else if (suspect->n)
+		snprintf(reason + len, reason_size - len, "; key 0x%08" PRIx32 " there %s: it may have "
+			 "been it", (uint32_t)suspect->serial,
+			 suspect->error == -EKEYEXPIRED ? "has expired" : "has been revoked");
+	else if (suspect->error)
+		snprintf(reason + len, reason_size - len, "; of the keys there only %d were looked at",
+			 KEYRING_LOOKED_AT);
 }
 
 enum hs_outcome psk_find(struct psk *ret, const char *identity, int32_t keyring,
@@ -367,6 +384,7 @@ enum hs_outcome psk_find(struct psk *ret, const char *identity, int32_t keyring,
 	CLEANUP_FREE const char **names = keyring_names(own_keyrings, keyrings);
 	enum hs_outcome outcome = HS_PSK_UNKNOWN;
 	char quoted[QUOTED_MAX], why[HS_TEXT_MAX];
+	struct keyring_suspect suspect = { 0 };
 	struct psk_identity id;
 	int r;
 
@@ -382,7 +400,8 @@ enum hs_outcome psk_find(struct psk *ret, const char *identity, int32_t keyring,
 		enum hs_outcome next = HS_PSK_UNKNOWN;
 
 		if (scope.uses[i].serial)
-			next = find_in(ret, &scope.uses[i], identity, why, sizeof(why));
+			next = find_in(ret, &scope.uses[i], identity, &suspect, why,
+				       sizeof(why));
 		if (next == HS_OK)
 			return HS_OK;
 		if (outcome != HS_PSK_UNKNOWN || next == HS_PSK_UNKNOWN)
@@ -391,7 +410,7 @@ enum hs_outcome psk_find(struct psk *ret, const char *identity, int32_t keyring,
 		text_copy(reason, reason_size, why);
 	}
 	if (outcome == HS_PSK_UNKNOWN)
-		say_unknown(&scope, identity, reason, reason_size);
+		say_unknown(&scope, identity, &suspect, reason, reason_size);
 	if (outcome == HS_PSK_UNKNOWN || outcome == HS_KEY_DENIED)
 		keyring_scope_explain(&scope, reason, reason_size);
 	return outcome;
