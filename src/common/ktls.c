@@ -12,12 +12,18 @@
 #include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/event-loop.h"
 
 #define CRYPTO_INFO_MAX sizeof(struct tls12_crypto_info_aes_gcm_256)
+
+#define PROBE_TRIES 3		/* of a connection to probe one cipher on */
+#define BACKLOG 128		/* others' connections, which any local user can make */
+#define CONNECT_LIMIT 1500000	/* us; 1 s until TCP sends again what had no room in the queue */
 
 static_assert(sizeof(struct tls12_crypto_info_chacha20_poly1305) <= CRYPTO_INFO_MAX, "");
 
@@ -127,6 +133,60 @@ int ktls_install(int fd, const struct ktls_session *s, ktls_setsockopt_fn set,
 	return 0;
 }
 
+static int socket_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? -errno : -error;
+}
+
+/* Takes one connection. Returns -EAGAIN when it was another's than that of @own, or has gone. */
+static int accept_own(int listener, const struct sockaddr_in *own)
+{
+	struct sockaddr_in addr = { 0 };
+	socklen_t len = sizeof(addr);
+	CLEANUP_FD int peer = accept4(listener, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC);
+
+	if (peer < 0)
+		return errno == ECONNABORTED || errno == EINTR ? -EAGAIN : -errno;
+	if (addr.sin_port != own->sin_port || addr.sin_addr.s_addr != own->sin_addr.s_addr)
+		return -EAGAIN;
+	return TAKE_FD(peer);
+}
+
+/*
+ * Any user may connect to @listener before @fd does, and may fill its queue: those that are not
+ * @fd's are taken out until it has had its turn.
+ */
+static int await_own(int listener, int fd)
+{
+	struct pollfd fds[] = { { .fd = listener, .events = POLLIN }, { .fd = fd } };
+	uint64_t end = clock_now() + CONNECT_LIMIT, t;
+	struct sockaddr_in own = { 0 };
+	socklen_t len = sizeof(own);
+
+	if (getsockname(fd, (struct sockaddr *)&own, &len) < 0)
+		return -errno;
+	while ((t = clock_now()) < end) {
+		int r = poll(fds, ARRAY_SIZE(fds), (int)((end - t) / 1000) + 1);
+
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r <= 0)
+			continue;
+		if (fds[0].revents) {
+			r = accept_own(listener, &own);
+			if (r != -EAGAIN)
+				return r;
+		} else {
+			r = socket_error(fd);
+			return r < 0 ? r : -ECONNREFUSED;
+		}
+	}
+	return -ETIMEDOUT;
+}
+
 /* An established connection to ourselves; both ends the caller's. */
 static int loopback(int *ret_fd, int *ret_peer)
 {
@@ -135,22 +195,33 @@ static int loopback(int *ret_fd, int *ret_peer)
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	socklen_t len = sizeof(addr);
-	CLEANUP_FD int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CLEANUP_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CLEANUP_FD int peer = -1;
+	int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	CLEANUP_FD int listener = socket(AF_INET, type, 0);
+	CLEANUP_FD int fd = socket(AF_INET, type, 0);
+	int peer;
 
 	if (listener < 0 || fd < 0 ||
-	    bind(listener, (struct sockaddr *)&addr, len) < 0 || listen(listener, 1) < 0 ||
+	    bind(listener, (struct sockaddr *)&addr, len) < 0 || listen(listener, BACKLOG) < 0 ||
 	    getsockname(listener, (struct sockaddr *)&addr, &len) < 0 ||
-	    connect(fd, (struct sockaddr *)&addr, len) < 0)
+	    (connect(fd, (struct sockaddr *)&addr, len) < 0 && errno != EINPROGRESS))
 		return -errno;
 	/* Not accepted it would be reset together with the listener. */
-	peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	peer = await_own(listener, fd);
 	if (peer < 0)
-		return -errno;
+		return peer;
 	*ret_fd = TAKE_FD(fd);
-	*ret_peer = TAKE_FD(peer);
+	*ret_peer = peer;
 	return 0;
+}
+
+static int probe_one(enum ktls_cipher cipher, enum ktls_result *ret_result)
+{
+	struct ktls_session s = { .cipher = cipher, .record_limit = KTLS_RECORD_MAX };
+	CLEANUP_FD int fd = -1, peer = -1;
+	const char *step;
+	int r = loopback(&fd, &peer);
+
+	return r < 0 ? r : ktls_install(fd, &s, setsockopt, ret_result, &step);
 }
 
 int ktls_probe(uint32_t *ret_mask)
@@ -158,16 +229,15 @@ int ktls_probe(uint32_t *ret_mask)
 	uint32_t mask = 0;
 
 	for (unsigned int i = 0; i < KTLS_N_CIPHERS; i++) {
-		struct ktls_session s = { .cipher = i, .record_limit = KTLS_RECORD_MAX };
 		enum ktls_result result = KTLS_NO_ULP;
-		CLEANUP_FD int fd = -1, peer = -1;
-		const char *step;
-		int r;
+		int r = -EAGAIN;
 
-		r = loopback(&fd, &peer);
+		/* What failed is not missing: a cipher that is taken for that is so for good. */
+		for (unsigned int n = 0; r < 0 && r != -ETIMEDOUT && n < PROBE_TRIES; n++)
+			r = probe_one(i, &result);
 		if (r < 0)
 			return r;
-		if (ktls_install(fd, &s, setsockopt, &result, &step) == 0 && result == KTLS_OK)
+		if (result == KTLS_OK)
 			mask |= 1u << i;
 	}
 	*ret_mask = mask;

@@ -62,7 +62,8 @@ int ktls_install(int fd, const struct ktls_session *session, ktls_setsockopt_fn 
  * makes the kernel load its modules: "tls" needs CAP_NET_ADMIN for that, and
  * the ciphers would otherwise be loaded inside the first handshake, which
  * then takes most of a second. Returns 0, or a negative errno when the probe
- * itself could not be made (no loopback).
+ * itself could not be made: a shortage, no loopback, or -ETIMEDOUT when none of
+ * our own connections was established in 1.5 s. Then nothing is known.
  */
 int ktls_probe(uint32_t *ret_mask);
 

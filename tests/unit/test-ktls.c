@@ -292,6 +292,114 @@ static bool kernel_has_tls(void)
 	return r == 0;
 }
 
+/* --- a kernel that is short of something, and other users of the host --- */
+
+#define STRANGERS_MAX 200
+static bool fake;		/* setsockopt() needs no TLS of the kernel */
+static unsigned int n_faults, n_sets;
+static int fault;		/* what the next @n_faults of TLS_RX say */
+static unsigned int n_strangers, n_probes;	/* who are there before us, at the first probe */
+static int strangers[STRANGERS_MAX];
+
+int __real_setsockopt(int fd, int level, int name, const void *val, socklen_t len);
+int __wrap_setsockopt(int fd, int level, int name, const void *val, socklen_t len);
+int __wrap_setsockopt(int fd, int level, int name, const void *val, socklen_t len)
+{
+	struct sockaddr_in addr;
+	socklen_t size = sizeof(addr);
+
+	if (!fake)
+		return __real_setsockopt(fd, level, name, val, len);
+	if (level != SOL_TLS || name != RX)
+		return 0;
+	n_sets++;
+	if (n_faults) {
+		n_faults--;
+		errno = fault;
+		return -1;
+	}
+	/* As the kernel: nothing for a connection that was reset. */
+	return getpeername(fd, (struct sockaddr *)&addr, &size);
+}
+
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog)
+{
+	struct sockaddr_in addr;
+	socklen_t len = sizeof(addr);
+	int r = __real_listen(fd, backlog);
+
+	g_assert_no_errno(getsockname(fd, (struct sockaddr *)&addr, &len));
+	for (unsigned int i = 0; i < n_strangers && n_probes == 0; i++) {
+		strangers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		g_assert_no_errno(strangers[i]);
+		if (connect(strangers[i], (struct sockaddr *)&addr, len) < 0)
+			g_assert_cmpint(errno, ==, EINPROGRESS);
+	}
+	n_probes++;
+	return r;
+}
+
+static int probe(uint32_t *mask)
+{
+	int r;
+
+	fake = true;
+	*mask = 1u << 31;
+	n_sets = n_probes = 0;
+	r = ktls_probe(mask);
+	fake = false;
+	for (unsigned int i = 0; i < n_strangers; i++)
+		close(strangers[i]);
+	return r;
+}
+
+/* A probe that fails tells nothing of the cipher. */
+static void test_probe_fails(void)
+{
+	static const int errors[] = { ENOMEM, ENOTCONN, EMFILE, ENOBUFS, EPERM };
+	uint32_t mask;
+
+	g_assert_cmpint(probe(&mask), ==, 0);
+	g_assert_cmphex(mask, ==, (1u << KTLS_N_CIPHERS) - 1);
+	g_assert_cmpuint(n_sets, ==, KTLS_N_CIPHERS);
+	for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+		fault = errors[i];
+		n_faults = 1;
+		g_assert_cmpint(probe(&mask), ==, 0);
+		g_assert_cmphex(mask, ==, (1u << KTLS_N_CIPHERS) - 1);
+		n_faults = 1000;
+		g_assert_cmpint(probe(&mask), ==, -errors[i]);
+		g_assert_cmphex(mask, ==, 1u << 31);
+		g_assert_cmpuint(n_sets, <, 10);
+		n_faults = 0;
+	}
+	/* One cipher that is missing is just that. */
+	fault = ENOENT;
+	n_faults = 1;
+	g_assert_cmpint(probe(&mask), ==, 0);
+	g_assert_cmphex(mask, ==, (1u << KTLS_N_CIPHERS) - 2);
+}
+
+/* Anybody may connect to what listens on the loopback, before we do and until its queue is full. */
+static void test_probe_strangers(gconstpointer number)
+{
+	gint64 begin = g_get_monotonic_time(), us;
+	uint32_t mask;
+
+	n_strangers = GPOINTER_TO_UINT(number);
+	alarm(60);
+	g_assert_cmpint(probe(&mask), ==, 0);
+	alarm(0);
+	us = g_get_monotonic_time() - begin;
+	g_test_message("%u strangers: %" G_GINT64_FORMAT " ms", n_strangers, us / 1000);
+	g_assert_cmphex(mask, ==, (1u << KTLS_N_CIPHERS) - 1);
+	g_assert_cmpuint(n_probes, ==, KTLS_N_CIPHERS);
+	g_assert_cmpint(us, <, 10 * G_USEC_PER_SEC);
+	n_strangers = 0;
+}
+
 static void test_probe_without(void)
 {
 	struct ktls_session s = session(KTLS_AES_128_GCM);
@@ -385,6 +493,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/ktls/outcomes", test_outcomes);
 	g_test_add_func("/ktls/errors", test_errors);
 	g_test_add_func("/ktls/names", test_names);
+	g_test_add_func("/ktls/probe/fails", test_probe_fails);
+	g_test_add_data_func("/ktls/probe/stranger", GUINT_TO_POINTER(1), test_probe_strangers);
+	g_test_add_data_func("/ktls/probe/strangers", GUINT_TO_POINTER(STRANGERS_MAX),
+			     test_probe_strangers);
 	g_test_add_func("/ktls/probe/without", test_probe_without);
 	g_test_add_func("/ktls/probe/with", test_probe_with);
 	g_test_add_func("/ktls/not-connected", test_not_connected);

@@ -5,6 +5,7 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -122,6 +123,24 @@ static void test_no_file(void)
 	probe_error = 0;
 }
 
+/* A shortage must not pass for a kernel that lacks something: the unit gives up after that. */
+static void test_shortage(void)
+{
+	static const int shortages[] = { ENOMEM, ENOBUFS, EMFILE, ENFILE, EAGAIN };
+	static const struct log quiet = { .level = -1 };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(shortages); i++) {
+		probe_error = -shortages[i];
+		g_assert_true(probe_is_shortage(probe_error));
+		g_assert_cmpint(probe_main(NULL, &quiet), ==, EX_TEMPFAIL);
+	}
+	probe_error = -ENETUNREACH;
+	g_assert_false(probe_is_shortage(probe_error));
+	g_assert_cmpint(probe_main(NULL, &quiet), ==, EX_OSERR);
+	g_assert_false(probe_is_shortage(0));
+	probe_error = 0;
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -136,5 +155,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/probe/kernel-first", test_kernel_first);
 	g_test_add_func("/probe/file", test_file);
 	g_test_add_func("/probe/no-file", test_no_file);
+	g_test_add_func("/probe/shortage", test_shortage);
 	return g_test_run();
 }

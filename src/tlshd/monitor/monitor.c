@@ -179,6 +179,10 @@ static int learn_ciphers(struct monitor *m, uint32_t *ret)
 	uint32_t mask = 0;
 	int r = probe_ciphers(&mask);
 
+	if (probe_is_shortage(r)) {
+		log_error(m->log, "cannot find out what the kernel's TLS can do: %s", strerror(-r));
+		return EX_TEMPFAIL;
+	}
 	if (r < 0) {
 		log_warn(m->log, "cannot find out what the kernel's TLS can do (%s): assuming that it has every cipher",
 			 strerror(-r));

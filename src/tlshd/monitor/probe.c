@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/ktls.h"
 #include "common/log.h"
+#include "common/passing.h"
 #include "tlshd/monitor/netlink.h"
 
 #define PREFIX "ciphers="
@@ -99,6 +100,11 @@ int probe_ciphers(uint32_t *ret_mask)
 	return read_file(path, ret_mask);
 }
 
+bool probe_is_shortage(int error)
+{
+	return is_passing(error) || error == -ENOBUFS;
+}
+
 static int write_file(const char *path, const char *text)
 {
 	CLEANUP_FREE char *temporary = NULL;
@@ -129,7 +135,7 @@ int probe_main(const char *path, const struct log *log)
 
 	if (family < 0 || r < 0) {
 		log_error(log, "cannot ask the kernel what it can do: %s", strerror(family < 0 ? -family : -r));
-		return EX_OSERR;
+		return probe_is_shortage(family < 0 ? family : r) ? EX_TEMPFAIL : EX_OSERR;
 	}
 	names(mask, ", ", list, sizeof(list));
 	printf("handshake upcall: %s\n", family ? "yes" : "no: it needs Linux 6.4 or later with CONFIG_NET_HANDSHAKE=y, or on 6.1 the module handshake");

@@ -7,6 +7,7 @@
 #ifndef TLSHD_MONITOR_PROBE_H
 #define TLSHD_MONITOR_PROBE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/log.h"
@@ -21,6 +22,9 @@
  */
 int probe_ciphers(uint32_t *ret_mask);
 
+/* Is @error, of probe_ciphers(), one that says nothing of the kernel and will pass? */
+bool probe_is_shortage(int error);
+
 /* The file of probe_main(): "ciphers=AES-128-GCM,AES-256-GCM". Pure, for both; -EBADMSG. */
 void probe_format(uint32_t mask, char *buf, size_t size);
 int probe_parse(const char *text, uint32_t *ret_mask);
@@ -28,7 +32,7 @@ int probe_parse(const char *text, uint32_t *ret_mask);
 /*
  * tlshd --probe: says on standard output what the kernel has, and writes it for the daemon to @path
  * (NULL: nowhere), by rename. Returns EX_OK; EX_UNAVAILABLE when something is missing, which is
- * written all the same; another of sysexits.h with an error on @log.
+ * written all the same; EX_TEMPFAIL for a shortage; another of sysexits.h with an error on @log.
  */
 int probe_main(const char *path, const struct log *log);
 
