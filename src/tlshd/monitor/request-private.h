@@ -73,7 +73,6 @@ struct requests {
 	unsigned int next_slot;
 	int spare_fd;			/* to see by whether another descriptor is to be had */
 	uint64_t complained[N_SHORTAGES];	/* when last, CLOCK_MONOTONIC, us; 0: not yet */
-	uint64_t serial;
 	uint64_t n_ok, n_failed;
 };
 

@@ -6,8 +6,9 @@
  * netlink_done(), and forget(), which follows it, the only place a request's
  * socket is closed. So no path can answer twice or not at all.
  *
- * A job's id is its slot in the table with a count above it: a late result for
- * an earlier request in the same slot does not find the present one.
+ * A job's id is its slot in the table with a random number above it: a late
+ * result for an earlier request in the same slot does not find the present one,
+ * and no worker can have signed what it has not been given yet.
  */
 #include "tlshd/monitor/request.h"
 
@@ -408,7 +409,7 @@ static void admit(struct requests *t, struct request *req)
 	unsigned int slot = free_slot(t);
 
 	req->table = t;
-	req->id = ++t->serial << SLOT_BITS | slot;
+	req->id = (req->id & ~(uint64_t)SLOT_MASK) | slot;
 	req->accepted = now(t);
 	req->taken = clock_now();
 	req->timeout_ms = choose_timeout(&req->nl);
@@ -456,6 +457,8 @@ static int accept_one(struct requests *t)
 		complain(t, SHORT_OF_DESCRIPTORS);
 		return -ENOMEM;
 	}
+	if (!reserve_number(&req->id))
+		return -ENOMEM;
 	r = netlink_accept(t->netlink, &req->nl);
 	if (r < 0)
 		return r;

@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #define BLOCK (50u << 10)	/* bytes; larger ones malloc gives back to the kernel at once */
@@ -46,4 +47,14 @@ bool reserve_descriptors(int any)
 	for (unsigned int i = 0; i < n; i++)
 		close(fd[i]);
 	return n == DESCRIPTORS;
+}
+
+bool reserve_number(uint64_t *ret)
+{
+	uint64_t number = 0;
+
+	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number) || !number)
+		return false;
+	*ret = number;
+	return true;
 }

@@ -3,6 +3,7 @@
 #define TLSHD_MONITOR_RESERVE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * Sees to it that malloc has 400 KiB at hand, in pieces of up to 50 KiB, for
@@ -17,5 +18,11 @@ bool reserve_memory(void);
  * it is read, a certificate. @fd: any open one. Returns false when they are not.
  */
 bool reserve_descriptors(int fd);
+
+/*
+ * A number that nobody can guess, never 0 (getrandom(2)). Returns false when there is none yet,
+ * which is at most while the host starts; it does not wait.
+ */
+bool reserve_number(uint64_t *ret);
 
 #endif

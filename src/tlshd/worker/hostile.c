@@ -25,7 +25,7 @@
 #include "common/text.h"
 
 #define ANSWER_MS 3000
-#define ONE_JOB ((uint64_t)1 << 16)	/* between the numbers of two jobs in one slot of the monitor */
+#define ONE_JOB ((uint64_t)1 << 16)	/* to a number of which there is no job */
 
 struct deed {
 	const char *name;

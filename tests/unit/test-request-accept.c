@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The request table: what it takes of the kernel's queue, and under which numbers. */
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "request-world.h"
+
+#define SLOT_BITS 16
+#define SLOT_MASK ((1u << SLOT_BITS) - 1)
+#define N_IDS 256
+
+static unsigned int n_getrandom, getrandom_fails;
+
+ssize_t __real_getrandom(void *buf, size_t size, unsigned int flags);
+ssize_t __wrap_getrandom(void *buf, size_t size, unsigned int flags);
+ssize_t __wrap_getrandom(void *buf, size_t size, unsigned int flags)
+{
+	/* It must not wait: there is one thread. */
+	g_assert_cmphex(flags, ==, GRND_NONBLOCK);
+	n_getrandom++;
+	if (!getrandom_fails)
+		return __real_getrandom(buf, size, flags);
+	getrandom_fails--;
+	errno = EAGAIN;
+	return -1;
+}
+
+/* A worker that knows some of them cannot tell the next: it could have signed for it ahead. */
+static void test_ids(struct world *w, gconstpointer unused)
+{
+	g_autoptr(GHashTable) numbers = g_hash_table_new(NULL, NULL);
+	g_autoptr(GHashTable) steps = g_hash_table_new(NULL, NULL);
+	uint64_t last = 0, ones = 0, zeroes = 0;
+
+	for (unsigned int i = 0; i < N_IDS; i++) {
+		struct asked *a = ask_and_accept();
+		uint64_t number = a->id >> SLOT_BITS;
+
+		/* The slot is told as ever: the next free one. */
+		g_assert_cmpuint(a->id & SLOT_MASK, ==, (i + 1) / 2);
+		g_assert_true(g_hash_table_add(numbers, GSIZE_TO_POINTER(number)));
+		g_assert_true(g_hash_table_add(steps, GSIZE_TO_POINTER(number - last)));
+		last = number;
+		ones |= number;
+		zeroes |= ~number;
+		if (i % 2) {
+			answer(nth(i - 1), HS_OK, true);
+			answer(a, HS_OK, true);
+		}
+	}
+	/* Each of the 48 bits is now this, now that: one in 2^207 times this fails by chance. */
+	g_assert_cmphex(ones, ==, UINT64_MAX >> SLOT_BITS);
+	g_assert_cmphex(zeroes << SLOT_BITS, ==, UINT64_MAX << SLOT_BITS);
+	g_assert_cmpuint(n_getrandom, >=, N_IDS);
+	check_world();
+}
+
+/* Without a number nothing is taken; it is tried again. */
+static void test_no_number(struct world *w, gconstpointer unused)
+{
+	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509);
+
+	getrandom_fails = 2;
+	accept_all();
+	g_assert_cmpuint(w->nl.n_accept_calls, ==, 0);
+	while (!a->accepted)
+		g_assert_cmpint(sd_event_run(w->event, 3000000), >, 0);
+	g_assert_cmpuint(getrandom_fails, ==, 0);
+	answer(a, HS_OK, true);
+	check_world();
+}
+
+#define ADD(name, fn) \
+	g_test_add("/request-accept/" name, struct world, NULL, set_up, fn, tear_down)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	ADD("ids", test_ids);
+	ADD("no-number", test_no_number);
+	return g_test_run();
+}
