@@ -71,6 +71,68 @@ static void test_no_number(struct world *w, gconstpointer unused)
 	check_world();
 }
 
+/* --- requests for whose keyring there is no quota --- */
+
+/* As our module for Linux 6.1: they are put behind the others, and the others can be reached. */
+static void queue_round(struct world *w, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		g_queue_push_tail(w->nl.accept_errors, GINT_TO_POINTER(-EDQUOT));
+}
+
+/* Runs the event loop for @usec. */
+static void run_for(struct world *w, gint64 usec)
+{
+	gint64 end = g_get_monotonic_time() + usec, left;
+
+	while ((left = end - g_get_monotonic_time()) > 0)
+		g_assert_cmpint(sd_event_run(w->event, (uint64_t)left), >=, 0);
+}
+
+/* Nothing but those: each notification of the kernel must not have us try all of them again. */
+static void test_only_without_quota(struct world *w, gconstpointer unused)
+{
+	unsigned int n;
+
+	queue_round(w, 100000);
+	for (unsigned int i = 0; i < 100; i++)
+		accept_all();
+	g_test_message("ACCEPTs for 100 notifications: %u", w->nl.n_accept_calls);
+	g_assert_cmpuint(w->nl.n_accept_calls, >=, 50);	/* as many as the kernel queues */
+	g_assert_cmpuint(w->nl.n_accept_calls, <=, 2 * 64);	/* on a slow host two rounds */
+	g_assert_cmpuint(w->n_other_lines, ==, 1);
+	n = w->nl.n_accept_calls;
+	run_for(w, 1100000);
+	n = w->nl.n_accept_calls - n;
+	g_test_message("and in 1.1 s without: %u", n);
+	g_assert_cmpuint(n, >=, 64);
+	g_assert_cmpuint(n, <=, 5 * 64);
+}
+
+/* Another behind a full queue of them is reached at once, and the next one soon. */
+static void test_behind_those_without_quota(struct world *w, gconstpointer unused)
+{
+	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509), *b;
+	gint64 begin;
+
+	queue_round(w, 50);
+	accept_all();
+	g_assert_true(a->accepted);
+	b = ask(HS_CLIENT, HS_AUTH_X509);
+	queue_round(w, 50);
+	begin = g_get_monotonic_time();
+	accept_all();
+	while (!b->accepted)
+		g_assert_cmpint(sd_event_run(w->event, 3000000), >, 0);
+	g_test_message("the second after %" G_GINT64_FORMAT " ms",
+		       (g_get_monotonic_time() - begin) / 1000);
+	g_assert_cmpint(g_get_monotonic_time() - begin, <, 2 * G_USEC_PER_SEC);
+	/* Without them nothing waits. */
+	run_for(w, 300000);
+	for (unsigned int i = 0; i < 100; i++)
+		g_assert_true(ask_and_accept()->accepted);
+}
+
 #define ADD(name, fn) \
 	g_test_add("/request-accept/" name, struct world, NULL, set_up, fn, tear_down)
 
@@ -79,5 +141,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	ADD("ids", test_ids);
 	ADD("no-number", test_no_number);
+	ADD("no-quota", test_only_without_quota);
+	ADD("no-quota/others", test_behind_those_without_quota);
 	return g_test_run();
 }

@@ -43,8 +43,6 @@
 
 #define NO_MEMORY_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after an allocation failed */
 #define DONE_RETRY (20 * USEC_PER_MSEC)	/* the next DONE after the kernel had no memory for it */
-#define COMPLAIN_EVERY (60 * USEC_PER_SEC)	/* of each shortage */
-#define FAULTS_MAX 64	/* of ACCEPT in a row; the kernel queues no more than 50 requests */
 #define TURN_MAX 64	/* ACCEPTs before what else there is to do has its turn */
 
 /*
@@ -215,22 +213,6 @@ static bool send_done(struct request *req)
 	return true;
 }
 
-/* What is short and what happens meanwhile: not for each handshake. */
-static void complain(struct requests *t, enum shortage what)
-{
-	static const char *const text[N_SHORTAGES] = {
-		[SHORT_OF_MEMORY] = "no memory is left for another handshake: requests wait in the kernel until there is",
-		[SHORT_OF_DESCRIPTORS] = "no descriptor is left for another handshake: requests wait in the kernel until there is; raise LimitNOFILE=, or lower max_handshakes",
-		[SHORT_OF_QUOTA] = "the kernel has no quota of keys left to let us have the keyring of a consumer, whose handshake waits or fails: raise root_maxkeys and root_maxbytes in /proc/sys/kernel/keys",
-		[SHORT_OF_KERNEL_MEMORY] = "the kernel has no memory for the answers to its consumers: they are tried again every 20 ms",
-	};
-
-	if (t->complained[what] && now(t) - t->complained[what] < COMPLAIN_EVERY)
-		return;
-	t->complained[what] = now(t);
-	log_error(t->log, "%s", text[what]);
-}
-
 /* It has been there since before the request was taken: this needs no memory. */
 static void set_timer(struct request *req, uint64_t usec)
 {
@@ -291,7 +273,7 @@ static bool answer(struct request *req)
 	if (!wait && send_done(req))
 		return true;
 	if (!wait) {
-		complain(req->table, SHORT_OF_KERNEL_MEMORY);
+		requests_complain(req->table, SHORT_OF_KERNEL_MEMORY);
 		wait = DONE_RETRY;
 	}
 	set_timer(req, wait);
@@ -448,13 +430,13 @@ static int accept_one(struct requests *t)
 
 	if (!req || sd_event_add_time(t->event, &req->timer, CLOCK_MONOTONIC, 0, 1, on_deadline,
 				      req) < 0) {
-		complain(t, SHORT_OF_MEMORY);
+		requests_complain(t, SHORT_OF_MEMORY);
 		return -ENOMEM;
 	}
 	sd_event_source_set_enabled(req->timer, SD_EVENT_OFF);
 	/* ACCEPT without one would use a request up: the kernel answers it with EIO. */
 	if (!reserve_descriptors(t->spare_fd)) {
-		complain(t, SHORT_OF_DESCRIPTORS);
+		requests_complain(t, SHORT_OF_DESCRIPTORS);
 		return -ENOMEM;
 	}
 	if (!reserve_number(&req->id))
@@ -473,7 +455,8 @@ int requests_accept(struct requests *t)
 	int fault = 0, r = 0;
 
 	/* Each used up a request or put it behind the others; a kernel that only fails must not hold us. */
-	for (n = 0; t->open && !t->paused && t->count < t->room && faults < FAULTS_MAX; n++) {
+	for (n = 0; t->open && !t->paused && t->count < t->room && faults < FAULTS_MAX &&
+	     !requests_quota_wait(t); n++) {
 		if (n == TURN_MAX) {
 			t->paused = true;
 			resume(t, 0);
@@ -483,7 +466,7 @@ int requests_accept(struct requests *t)
 		if (r == -EAGAIN || r == -EPERM || r == -ENOMEM)
 			break;
 		if (r == -EDQUOT)
-			complain(t, SHORT_OF_QUOTA);
+			requests_note_quota(t);
 		else if (r < 0)
 			fault = r;
 		faults += r < 0;
@@ -491,6 +474,8 @@ int requests_accept(struct requests *t)
 	if (fault)
 		log_warn(t->log, "requests that could not be accepted: %u; the last: %s", faults,
 			 strerror(-fault));
+	if (requests_quota_wait(t))
+		resume(t, requests_quota_wait(t));
 	/* Better left in the kernel's queue than taken without the means to answer. */
 	if (r == -ENOMEM)
 		resume(t, NO_MEMORY_RETRY);
