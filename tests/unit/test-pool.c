@@ -268,6 +268,68 @@ static void test_recovered(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(n, ==, 15);
 }
 
+/* Jobs that last: each of the three gets a third of them. */
+static void check_spread(void)
+{
+	struct task *tasks[12];
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(tasks); i++)
+		tasks[i] = give_for_sure("hold");
+	for (unsigned int i = 0; i < G_N_ELEMENTS(tasks); i++) {
+		unsigned int n = 0;
+
+		for (unsigned int k = 0; k < G_N_ELEMENTS(tasks); k++)
+			n += tasks[k]->pair == tasks[i]->pair;
+		g_assert_cmpuint(n, ==, G_N_ELEMENTS(tasks) / 3);
+	}
+	for (unsigned int i = 0; i < G_N_ELEMENTS(tasks); i++) {
+		WAIT(tasks[i]->pid);
+		forget(tasks[i]);
+	}
+}
+
+/* A shortage of the whole machine, for so long, us: all of the three fail 12 times. */
+static void fail_all(uint64_t length)
+{
+	for (unsigned int i = 0; i < 36; i++) {
+		struct task *task = give_for_sure("busy");
+
+		WAIT(done(task));
+		world->later += length / 36;
+	}
+}
+
+/* Who has a success first after a shortage does not get all that comes then. */
+static void test_failed_all(struct world *w, gconstpointer length)
+{
+	struct task *task;
+
+	start(3);
+	fail_all(GPOINTER_TO_UINT(length) * SECOND);
+	/* Nobody is better than the others yet, be it that the time of one is over, as after the long one. */
+	w->later += 10 * SECOND;
+	check_spread();
+	task = give_for_sure("ok");
+	WAIT(done(task));
+	check_spread();
+	g_assert_cmpuint(give_many(12, 0), ==, 0);
+	g_assert_cmpuint(w->n_died, ==, 0);
+}
+
+/* Nor does one that has started since, and has had no time to fail. */
+static void test_failed_others(struct world *w, gconstpointer unused)
+{
+	unsigned int before;
+
+	start(3);
+	fail_all(120 * SECOND);
+	before = w->n_writable;
+	give_for_sure("exit");
+	WAIT(w->n_writable > before);
+	g_assert_cmpuint(w->pids[CHILD_WORKER]->len, ==, 4);
+	check_spread();
+}
+
 /* Who does not read gets no more; the others do, and it again when it reads. */
 static void test_full(struct world *w, gconstpointer unused)
 {
@@ -388,6 +450,9 @@ int main(int argc, char **argv)
 	ADD("failing", NULL, test_failing);
 	ADD("failing/all", NULL, test_all_failing);
 	ADD("failing/recovered", NULL, test_recovered);
+	ADD("failed/all/short", GUINT_TO_POINTER(0), test_failed_all);
+	ADD("failed/all/long", GUINT_TO_POINTER(800), test_failed_all);
+	ADD("failed/others", NULL, test_failed_others);
 	ADD("full", NULL, test_full);
 	ADD("full/all", NULL, test_all_full);
 	ADD("drain/full", NULL, test_drain_full);

@@ -137,7 +137,11 @@ void child_read_stderr(struct child *child);
 /* Says what was left out; no more is read. */
 void child_end_log(struct child *child);
 
-/* pool-tell.c: of pool->retry, after a shortage */
+/* pool-tell.c */
+
+/* What its pairs failed at before tells nothing about them now. */
+void pool_avoid_none(struct generation *gen);
+/* Of pool->retry, after a shortage. */
 int pool_on_retry(sd_event_source *source, uint64_t usec, void *ctx);
 
 /* pool.c */

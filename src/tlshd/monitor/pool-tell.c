@@ -9,8 +9,10 @@
  * channel is full, the pair gets no jobs, so that this list has an end.
  *
  * A worker that fails all it is given, at once, for want of memory or by a fault of its own, has
- * the fewest jobs of all. Until it does better it gets one now and then; it is not replaced, for
- * what it lacks may be what the whole machine lacks.
+ * the fewest jobs of all. Until it does better than that it gets one now and then; it is not
+ * replaced, for what it lacks may be what the whole machine lacks. When all of them fail that is
+ * so, and none is avoided: with the first success all begin anew, or the one that had it would get
+ * everything until the others' time is over.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,9 +38,19 @@ static bool is_before(const struct pair *a, const struct pair *b, uint64_t now)
 	return a->turn < b->turn;
 }
 
+/* Has none of those that can take jobs done better since its last failure? */
+static bool all_fail(const struct generation *gen)
+{
+	for (const struct pair *p = gen->pairs; p; p = p->next) {
+		if (pair_ready(p) && !p->avoid)
+			return false;
+	}
+	return true;
+}
+
 static struct pair *least_busy(const struct generation *gen)
 {
-	uint64_t now = pool_now(gen->pool);
+	uint64_t now = all_fail(gen) ? UINT64_MAX : pool_now(gen->pool);
 	struct pair *best = NULL;
 
 	for (struct pair *p = gen->pairs; p; p = p->next) {
@@ -50,9 +62,17 @@ static struct pair *least_busy(const struct generation *gen)
 	return best;
 }
 
+void pool_avoid_none(struct generation *gen)
+{
+	for (struct pair *p = gen->pairs; p; p = p->next)
+		p->avoid = p->avoid_until = 0;
+}
+
 void pair_note_outcome(struct pair *pair, enum hs_outcome outcome)
 {
 	if (outcome != HS_BUSY && outcome != HS_INTERNAL) {
+		if (all_fail(pair->gen))
+			pool_avoid_none(pair->gen);
 		pair->avoid = pair->avoid_until = 0;
 		return;
 	}

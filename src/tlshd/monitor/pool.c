@@ -224,8 +224,11 @@ void pool_child_ready(struct child *c)
 	if (!pair_ready(c->pair))
 		return;
 	c->pair->limit = sd_event_source_disable_unref(c->pair->limit);
-	if (gen->state == GEN_CURRENT)
+	if (gen->state == GEN_CURRENT) {
+		/* A newcomer has no failures because it had no jobs: it is not to get them all for that. */
+		pool_avoid_none(gen);
 		pool->callbacks->writable(pool->ctx);
+	}
 	if (gen->state != GEN_COMING || count_pairs(gen, true) < gen->n_wanted)
 		return;
 	old = pool_find(pool, GEN_CURRENT);

@@ -95,7 +95,8 @@ bool pool_crowded(const struct pool *pool);
  * Gives @job and a duplicate of @fd to the pair of the present generation with
  * the fewest jobs, and one signature to its keeper to make for it where it may
  * need one of a configured key. Those with as many take turns; one that fails what it
- * is given, by itself, gets only what no other can take, and one now and then. Returns
+ * is given, by itself, while others do not, gets only what no other can take, and one
+ * now and then. Returns
  * 0 with the pair; -EAGAIN when none can take one now (`writable' will be called);
  * -EINVAL or -EMSGSIZE for a job that cannot be sent.
  */
