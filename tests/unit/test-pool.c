@@ -316,6 +316,29 @@ static void test_failed_all(struct world *w, gconstpointer length)
 	g_assert_cmpuint(w->n_died, ==, 0);
 }
 
+/* Jobs that fail together tell of one moment, however many they are. */
+static void test_failed_at_once(struct world *w, gconstpointer unused)
+{
+	struct task *first, *task;
+	unsigned int n = 0;
+
+	start(2);
+	first = give_for_sure("busy");
+	/* The loop does not turn: they take turns, and every other one is with the first. */
+	for (unsigned int i = 1; i < 40; i++) {
+		task = give_for_sure(i % 2 ? "ok" : "busy");
+		g_assert_true((task->pair == first->pair) == (i % 2 == 0));
+	}
+	WAIT(all_done());
+	w->later += SECOND;
+	for (unsigned int i = 0; i < 30; i++) {
+		task = give_for_sure("ok");
+		WAIT(done(task));
+		n += task->pid == first->pid;
+	}
+	g_assert_cmpuint(n, ==, 15);
+}
+
 /* Nor does one that has started since, and has had no time to fail. */
 static void test_failed_others(struct world *w, gconstpointer unused)
 {
@@ -452,6 +475,7 @@ int main(int argc, char **argv)
 	ADD("failing/recovered", NULL, test_recovered);
 	ADD("failed/all/short", GUINT_TO_POINTER(0), test_failed_all);
 	ADD("failed/all/long", GUINT_TO_POINTER(800), test_failed_all);
+	ADD("failed/at-once", NULL, test_failed_at_once);
 	ADD("failed/others", NULL, test_failed_others);
 	ADD("full", NULL, test_full);
 	ADD("full/all", NULL, test_all_full);

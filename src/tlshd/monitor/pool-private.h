@@ -47,7 +47,7 @@ struct pair {
 	struct child child[N_CHILDREN];
 	unsigned int in_flight;
 	uint64_t turn;		/* of its last job, counted by the pool; 0: it had none */
-	uint64_t avoid;		/* for how long after the last of its failures in a row, us */
+	uint64_t avoid;		/* for how long after the last failure that counted, us */
 	uint64_t avoid_until;	/* CLOCK_MONOTONIC, us; 0: it has not failed */
 	uint64_t started;	/* CLOCK_MONOTONIC, us */
 	sd_event_source *limit;	/* until it is ready */

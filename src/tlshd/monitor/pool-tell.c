@@ -23,7 +23,7 @@
 #define SILENCE_LIMIT (5 * USEC_PER_SEC)	/* of one that should have answered */
 #define FULL_LIMIT (10 * USEC_PER_SEC)		/* for a channel to have room again */
 #define AVOID_MIN (100 * USEC_PER_MSEC)	/* after a failure of its own, a pair gets what others cannot take */
-#define AVOID_MAX (60 * USEC_PER_SEC)	/* ... after as many in a row */
+#define AVOID_MAX (60 * USEC_PER_SEC)	/* ... after as many, each when it was tried again */
 #define SHORTAGE_RETRY (20 * USEC_PER_MSEC)	/* after the kernel had no memory for a job */
 
 /* Is @a to get a job rather than @b? */
@@ -70,14 +70,19 @@ void pool_avoid_none(struct generation *gen)
 
 void pair_note_outcome(struct pair *pair, enum hs_outcome outcome)
 {
+	uint64_t now = pool_now(pair->gen->pool);
+
 	if (outcome != HS_BUSY && outcome != HS_INTERNAL) {
 		if (all_fail(pair->gen))
 			pool_avoid_none(pair->gen);
 		pair->avoid = pair->avoid_until = 0;
 		return;
 	}
+	/* It had this job before, as a rule: the moment is the one of the failure that is known. */
+	if (now < pair->avoid_until)
+		return;
 	pair->avoid = pair->avoid ? MIN(2 * pair->avoid, AVOID_MAX) : AVOID_MIN;
-	pair->avoid_until = pool_now(pair->gen->pool) + pair->avoid;
+	pair->avoid_until = now + pair->avoid;
 }
 
 /* Tells a keeper of the ends it has not heard of. Returns 0 or why it cannot be told now. */
