@@ -95,11 +95,11 @@ static void say_loaded(uint64_t id)
 	say(&(struct wire_message){ .type = WIRE_KEY_LOADED, .key_loaded = id });
 }
 
-static void say_refused(uint64_t id)
+static void say_refused(uint64_t id, enum hs_outcome outcome)
 {
 	say(&(struct wire_message){
 		.type = WIRE_REFUSED,
-		.refused = { .job = id, .outcome = HS_KEY_UNUSABLE, .reason = "it is a test" },
+		.refused = { .job = id, .outcome = outcome, .reason = "it is a test" },
 	});
 }
 
@@ -168,7 +168,7 @@ static void violate(const char *what)
 	else if (!strcmp(what, "loaded"))
 		say_loaded(POOL_CHILD_NO_ID);
 	else if (!strcmp(what, "refused"))
-		say_refused(POOL_CHILD_NO_ID);
+		say_refused(POOL_CHILD_NO_ID, HS_KEY_UNUSABLE);
 	else
 		_exit(98);
 }
@@ -326,7 +326,7 @@ static void load(const struct wire_key *key, int fd)
 	say_log(LOG_INFO, "job %u: KEY %s %.*s %c", (unsigned int)key->job, what, key->len,
 		(const char *)key->data, first_byte(fd));
 	if (strstr(what, "refuse"))
-		say_refused(key->job);
+		say_refused(key->job, strstr(what, "busy") ? HS_BUSY : HS_KEY_UNUSABLE);
 	else if (strstr(what, "crash"))
 		die(SIGABRT);
 	else if (strstr(what, "exit"))
@@ -439,7 +439,7 @@ static void begin(enum child_kind kind, enum start start)
 		say_loaded(POOL_CHILD_NO_ID);
 		break;
 	case START_REFUSED:
-		say_refused(POOL_CHILD_NO_ID);
+		say_refused(POOL_CHILD_NO_ID, HS_KEY_UNUSABLE);
 		break;
 	case START_TWICE:
 	case START_REGRET:

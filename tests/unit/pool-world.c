@@ -155,7 +155,7 @@ static enum pool_verdict on_result(void *ctx, struct pair *pair, const struct hs
 	task->outcome = result->outcome;
 	task->pid = atoi(result->reason);
 	give_back(task, false);
-	return POOL_FINE;
+	return task->denied ? POOL_EXCUSED : POOL_FINE;
 }
 
 static void compose(const struct task *task, struct wire_message *msg)
@@ -200,6 +200,7 @@ int tell(struct task *task)
 	r = pool_tell(world->pool, task->pair, who, &msg, with_fd ? world->certificate : -1);
 	if (r == 0) {
 		task->with_keeper = task->with_keeper || who == POOL_KEEPER;
+		task->denied = task->due == WIRE_REFUSED;
 		task->due = 0;
 	} else if (r != -EAGAIN) {
 		g_assert_cmpint(r, ==, -EPIPE);

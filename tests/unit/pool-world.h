@@ -62,7 +62,7 @@ enum start {
  *
  * Where the name has "psk", pre-shared keys are the answer; else a key goes to
  * the keeper, with the name as its label. Where that has
- *   refuse       it is refused (HS_KEY_UNUSABLE)
+ *   refuse       it is refused (HS_KEY_UNUSABLE; with "busy" HS_BUSY)
  *   crash, exit  SIGABRT; status 7
  *   garbage, stray, result, ask-back   the keeper breaks the protocol
  * and else it is good.
@@ -78,6 +78,7 @@ struct task {
 	enum wire_type due;	/* what is to be told next: PSK, KEY, CERTIFICATE or REFUSED; or 0 */
 	enum hs_outcome refusal;
 	bool with_keeper;	/* got its key */
+	bool denied;		/* its worker was told that it gets none */
 };
 
 struct world {

@@ -62,6 +62,26 @@ static void test_many(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(w->n_died, ==, 0);
 }
 
+/* What the monitor or a keeper lacks is no fault of the worker, which gets jobs as before. */
+static void test_excused(struct world *w, gconstpointer unused)
+{
+	struct task *denied, *task;
+	unsigned int n = 0;
+
+	start(2);
+	w->answers = true;
+	denied = give_for_sure("ask key, refuse, busy");
+	WAIT(done(denied));
+	g_assert_cmpint(denied->outcome, ==, HS_BUSY);
+	for (unsigned int i = 0; i < 20; i++) {
+		task = give_for_sure("ok");
+		WAIT(done(task));
+		n += task->pid == denied->pid;
+	}
+	g_assert_cmpuint(n, ==, 10);
+	g_assert_cmpuint(w->n_died, ==, 0);
+}
+
 /* A handshake of a former generation gets its keys, too. */
 static void test_former(struct world *w, gconstpointer unused)
 {
@@ -550,6 +570,7 @@ int main(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	ADD("answers", NULL, test_answers);
 	ADD("many", NULL, test_many);
+	ADD("excused", NULL, test_excused);
 	ADD("former", NULL, test_former);
 	ADD("full/worker", GUINT_TO_POINTER(POOL_WORKER), test_full);
 	ADD("full/keeper", GUINT_TO_POINTER(POOL_KEEPER), test_full);

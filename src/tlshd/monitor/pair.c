@@ -223,9 +223,11 @@ static bool take_word(struct child *c, const struct wire_message *msg)
 		note_answer(c);
 		c->owing = false;
 	}
-	if (msg->type == WIRE_RESULT && verdict == POOL_FINE)
-		pair_note_outcome(pair, msg->result.outcome);
-	return verdict == POOL_LATE ? take_late_word(pair, msg->type) : verdict == POOL_FINE;
+	if (msg->type == WIRE_RESULT && (verdict == POOL_FINE || verdict == POOL_EXCUSED))
+		pair_note_outcome(pair, msg->result.outcome, verdict == POOL_EXCUSED);
+	if (verdict == POOL_LATE)
+		return take_late_word(pair, msg->type);
+	return verdict == POOL_FINE || verdict == POOL_EXCUSED;
 }
 
 /* A keeper speaks of a key. Its job may have ended, but each key is answered once. */

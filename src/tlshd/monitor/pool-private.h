@@ -117,8 +117,11 @@ void pair_end_unreachable(struct child *child);
 void pair_drain(struct pair *pair);
 /* Tells the keeper of the ends that there was no room for. */
 void pair_tell_unsaid(struct pair *pair);
-/* Its worker has ended a job so: by that it is judged whether it can be given others. */
-void pair_note_outcome(struct pair *pair, enum hs_outcome outcome);
+/*
+ * Its worker has ended a job so: by that it is judged whether it can be given others. @excused: it
+ * was told to fail, and did.
+ */
+void pair_note_outcome(struct pair *pair, enum hs_outcome outcome, bool excused);
 /* What its processes wrote before their end may still be in their channels: results count. */
 void pair_read_last_words(struct pair *pair);
 /* Looks for the end of those that are about to. Returns true while there is something to wait for. */

@@ -68,7 +68,7 @@ void pool_avoid_none(struct generation *gen)
 		p->avoid = p->avoid_until = 0;
 }
 
-void pair_note_outcome(struct pair *pair, enum hs_outcome outcome)
+void pair_note_outcome(struct pair *pair, enum hs_outcome outcome, bool excused)
 {
 	uint64_t now = pool_now(pair->gen->pool);
 
@@ -79,7 +79,7 @@ void pair_note_outcome(struct pair *pair, enum hs_outcome outcome)
 		return;
 	}
 	/* It had this job before, as a rule: the moment is the one of the failure that is known. */
-	if (now < pair->avoid_until)
+	if (excused || now < pair->avoid_until)
 		return;
 	pair->avoid = pair->avoid ? MIN(2 * pair->avoid, AVOID_MAX) : AVOID_MIN;
 	pair->avoid_until = now + pair->avoid;

@@ -29,6 +29,7 @@ struct pair;	/* a worker and its keeper */
 /* What is to be thought of a message about a job. */
 enum pool_verdict {
 	POOL_FINE,
+	POOL_EXCUSED,		/* a result, fine; a failure is not the worker's: it got no keys */
 	/*
 	 * There is no such job. Fine when the pair had one that was taken from it
 	 * (pool_forget() with @cancel) and has not reported it, nor, with WIRE_ASK, asked

@@ -53,6 +53,7 @@ static void answer_keys(struct request *req)
 	r = pool_tell(t->pool, req->pair, next == AT_KEEPER ? POOL_KEEPER : POOL_WORKER, &a.msg,
 		      a.fd);
 	if (r == 0) {
+		req->denied = a.msg.type == WIRE_REFUSED;
 		req->key = a.serial;
 		req->certificate_fd = TAKE_FD(a.fd);
 	}
@@ -75,6 +76,8 @@ static void answer_keeper(struct request *req)
 	}
 	r = pool_tell(t->pool, req->pair, POOL_WORKER, &msg,
 		      msg.type == WIRE_CERTIFICATE ? req->certificate_fd : -1);
+	if (r == 0)
+		req->denied = msg.type == WIRE_REFUSED;
 	sent(req, r, ANSWERED);
 }
 

@@ -54,6 +54,7 @@ struct request {
 	int32_t key;			/* the PSK it was given, 0: none */
 	int certificate_fd;		/* while the keeper has the private key; or -1 */
 	struct wire_refused *refused;	/* by the keeper */
+	bool denied;			/* its worker was told that it gets no keys */
 	char peer[HS_ADDR_MAX];
 };
 

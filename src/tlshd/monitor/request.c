@@ -534,6 +534,7 @@ enum pool_verdict requests_result(struct requests *t, struct pair *pair,
 				  const struct hs_result *result)
 {
 	struct request *req = request_find(t, result->id);
+	enum pool_verdict verdict = POOL_FINE;
 
 	/* Answered before, by deadline; or there never was one. */
 	if (!req || req->delayed || req->unanswered)
@@ -541,9 +542,12 @@ enum pool_verdict requests_result(struct requests *t, struct pair *pair,
 	/* Another worker's, or success without the key that it takes: a lie. */
 	if (req->pair != pair || (result->outcome == HS_OK && !request_has_keys(req)))
 		return POOL_VIOLATION;
+	/* What was short was short here, or in the keyrings of the kernel. */
+	if (req->denied)
+		verdict = POOL_EXCUSED;
 	if (!t->delay_done || !delay(req, result))
 		complete(req, result);
-	return POOL_FINE;
+	return verdict;
 }
 
 void requests_pair_died(struct requests *t, struct pair *pair, const char *why)
