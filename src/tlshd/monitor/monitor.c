@@ -247,18 +247,24 @@ static int begin(void *ctx, const struct config *config, struct material *materi
 	return pool_reload(m->pool, config, material, no_worse);
 }
 
-/* READY=1 ends what RELOADING=1 began, and does no harm where nothing did. */
+/*
+ * READY=1 ends what RELOADING=1 began, and does no harm where nothing did. But while we wait for
+ * the kernel it would be taken for the first.
+ */
 static void report(void *ctx, enum reload_report what)
 {
 	struct monitor *m = ctx;
+	const char *ready = m->serving ? "READY=1\n" : "";
 
 	switch (what) {
 	case RELOAD_TAKEN:
-		sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.",
-			   reload_config(m->reload)->workers);
+		if (m->serving)
+			sd_notifyf(false, "READY=1\nSTATUS=Ready, %u workers.",
+				   reload_config(m->reload)->workers);
 		break;
 	case RELOAD_REFUSED:
-		sd_notify(false, "READY=1\nSTATUS=The last reload failed; the former configuration stays in force.");
+		sd_notifyf(false, "%sSTATUS=The last reload failed; the former configuration stays in force.",
+			   ready);
 		break;
 	case RELOAD_WAITS:
 		sd_notify(false, "STATUS=The new configuration waits for handshakes with former ones.");
