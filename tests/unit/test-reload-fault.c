@@ -27,6 +27,7 @@ static const struct fault {
 	{ "loop", "mv c.pem away && ln -s c.pem c.pem", "c.pem cannot be opened",
 	  "mv -f away c.pem" },
 	{ "empty", "cp -p c.pem away && : > c.pem", "c.key " MISFIT, "mv away c.pem" },
+	{ "empty-configuration", "cp -p conf away && : > conf", "conf is empty: ", "mv away conf" },
 	{ "line", "cp conf away && echo nonsense >> conf", "conf:6: ", "mv away conf" },
 	{ "no-configuration", "mv conf away", "conf cannot be opened", "mv away conf" },
 	{ "directory-gone", "mkdir d && mv c.pem d && ln -s d/c.pem c.pem && mv d e",

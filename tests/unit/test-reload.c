@@ -118,6 +118,43 @@ static void test_asked(struct world *w, gconstpointer unused)
 	g_assert_cmpuint(n_logged(w, KEPT), ==, 3);
 }
 
+/* What a full disk leaves of a configuration is none, whoever asks, but where there was nothing before. */
+static void test_emptied(struct world *w, gconstpointer unused)
+{
+	sh(w, "cp conf saved && : > conf");
+	for (unsigned int i = 1; i < 3; i++) {
+		reload_ask(w->reload);
+		WAIT(w, w->n_reports[RELOAD_REFUSED] == i);
+		g_assert_cmpuint(n_logged(w, "conf is empty: "), ==, i);
+	}
+	settle(w);
+	g_assert_cmpuint(w->n_begun, ==, 1);
+	g_assert_nonnull(reload_config(w->reload)->role[HS_SERVER].certificate[0].path);
+	/* This is how one says that everything is to have its default. */
+	sh(w, "echo '# defaults' > conf");
+	WAIT(w, w->n_adopted == 2);
+	g_assert_null(reload_config(w->reload)->role[HS_SERVER].certificate[0].path);
+	sh(w, ": > conf");
+	reload_ask(w->reload);
+	WAIT(w, w->n_reports[RELOAD_REFUSED] == 3);
+	sh(w, "cp saved conf");
+	WAIT(w, is_in_force(w, "1"));
+}
+
+/* At the start it means defaults, and so it does for as long as nothing else was there. */
+static void test_empty_first(struct world *w, gconstpointer unused)
+{
+	reload_free(w->reload);
+	sh(w, "cp conf saved && : > conf");
+	read_first(w);
+	WAIT(w, w->n_adopted == 2);
+	reload_ask(w->reload);
+	WAIT(w, w->n_adopted == 3);
+	g_assert_cmpuint(n_logged(w, "is empty"), ==, 0);
+	sh(w, "cp saved conf");
+	WAIT(w, is_in_force(w, "1"));
+}
+
 static void test_asked_meanwhile(struct world *w, gconstpointer unused)
 {
 	w->trial_ms = 100;
@@ -226,6 +263,8 @@ int main(int argc, char **argv)
 	ADD("configuration", test_configuration);
 	ADD("warnings", test_warnings);
 	ADD("asked", test_asked);
+	ADD("emptied", test_emptied);
+	ADD("empty-first", test_empty_first);
 	ADD("asked-meanwhile", test_asked_meanwhile);
 	ADD("asked-early", test_asked_early);
 	g_test_add("/reload/not-watched", struct world, NULL, set_up_unwatched, test_not_watched,

@@ -423,6 +423,7 @@ int config_parse(struct config **ret, const char *text, size_t len, const char *
 			 p.name, FILE_MAX);
 		return -EFBIG;
 	}
+	config->empty = len == 0;
 	config->digest = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)text, len);
 	r = parse_lines(&p, text, len);
 	g_free(p.group);

@@ -34,6 +34,7 @@ struct config_role {
 struct config {
 	char *path;			/* of the file itself; NULL: none, all defaults */
 	char *digest;			/* of its content; NULL: none */
+	bool empty;			/* it has a path, and not a byte of content */
 	int log_level;			/* syslog priority: LOG_INFO or LOG_DEBUG */
 	unsigned int tls_debug;		/* GnuTLS's debug level, 0 to 9 */
 	unsigned int netlink_debug;	/* libnl's debug level, 0 to 7 */

@@ -188,6 +188,24 @@ static void watch_done(struct reload *r, bool wanted)
 	r->watch_error = error;
 }
 
+/*
+ * A file without a byte is what a full disk leaves of one that is written in place. It would put
+ * all defaults into force: no certificate, and whatever authority the system trusts.
+ */
+static int check_emptied(const struct reload *r, const struct config *config, char *reason,
+			 size_t size)
+{
+	char shown[LOG_TEXT_MAX / 2];
+
+	if (!config->empty || !r->in_force.config || !r->in_force.config->digest ||
+	    r->in_force.config->empty)
+		return 0;
+	text_quote(shown, sizeof(shown), config->path, strlen(config->path));
+	snprintf(reason, size, "%s is empty: was it not written to its end (a full disk)? For a configuration of defaults only put a comment line (#) into it",
+		 shown);
+	return -EINVAL;
+}
+
 /* Whatever is watched is watched before it is read. Returns 0, or a negative errno with @reason. */
 static int read_set(struct reload *r, struct set *ret, GArray *remarks, char *reason, size_t size)
 {
@@ -197,6 +215,8 @@ static int read_set(struct reload *r, struct set *ret, GArray *remarks, char *re
 
 	watch_config(r);
 	result = config_load(&ret->config, r->path, &log, reason, size);
+	if (result >= 0)
+		result = check_emptied(r, ret->config, reason, size);
 	named = result < 0 ? r->in_force.config : ret->config;
 	/* What was at hand may be in the configuration now. */
 	if (named && reserve_memory()) {
