@@ -165,6 +165,7 @@ static const struct change {
 	{ "truncated", "echo a > f", "f", ": > f", "" },
 	{ "appended", "echo a > f", "f", "echo b >> f", "a\nb\n" },
 	{ "created", ":", "f", "echo b > f", "b\n" },
+	{ "linked-in", "echo b > g", "f", "ln g f", "b\n" },
 	{ "moved-in", "mkdir -p d && echo b > d/f", "f", "mv d/f f", "b\n" },
 	{ "deleted", "echo a > f", "f", "rm f", "ENOENT" },
 	{ "moved-away", "echo a > f", "f", "mv f g", "ENOENT" },
@@ -222,6 +223,53 @@ static void test_noticed(struct world *w, gconstpointer data)
 	sh(w, "rm -rf f l/../f 2>/dev/null; true");
 	if (!strcmp(c->path, "f"))
 		WAIT(w, !strcmp(w->seen, "ENOENT"));
+}
+
+/* Half of a file is none, whatever else happens; it is told when its writer has closed it. */
+static void test_half(struct world *w, gconstpointer before)
+{
+	g_autofree char *path = at(w, "f");
+	gint64 closed;
+	int fd;
+
+	sh(w, before);
+	w->path = "f";
+	look(w);
+	g_unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	g_assert_cmpint(fd, >=, 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		g_assert_cmpint(write(fd, "x", 1), ==, 1);
+		g_assert_cmpint(fchmod(fd, 0600 + 4 * i), ==, 0);
+		run_for(w, 2 * QUIET_MS);
+		g_assert_cmpuint(w->n_told, ==, 0);
+	}
+	close(fd);
+	closed = g_get_monotonic_time();
+	WAIT(w, !strcmp(w->seen, "xxxx"));
+	g_assert_cmpuint(w->n_told, ==, 1);
+	g_assert_cmpint(g_get_monotonic_time() - closed, <, WATCH_WRITING / SPEED / 2);
+}
+
+/* One that nobody is seen to close is looked at all the same. */
+static void test_unnamed(struct world *w, gconstpointer unused)
+{
+	g_autofree char *path = at(w, "f"), *self = NULL;
+	gint64 begin = g_get_monotonic_time();
+	int fd = open(w->dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644);
+
+	if (fd < 0) {
+		g_test_skip("the file system has no unnamed files");
+		return;
+	}
+	self = g_strdup_printf("/proc/self/fd/%d", fd);
+	w->path = "f";
+	look(w);
+	g_assert_cmpint(write(fd, "b", 1), ==, 1);
+	g_assert_no_errno(linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
+	close(fd);
+	WAIT(w, !strcmp(w->seen, "b"));
+	g_test_message("after %d ms", (int)(g_get_monotonic_time() - begin) / 1000);
 }
 
 /* A directory has gone, another comes, and in that the file changes once more. */
@@ -444,6 +492,9 @@ int main(int argc, char **argv)
 
 		g_test_add(name, struct world, &changes[i], set_up, test_noticed, tear_down);
 	}
+	g_test_add("/watch/half/new", struct world, ":", set_up, test_half, tear_down);
+	g_test_add("/watch/half/other", struct world, "echo a > f", set_up, test_half, tear_down);
+	ADD("unnamed", test_unnamed);
 	ADD("follows", test_follows);
 	ADD("noise", test_noise);
 	ADD("debounced", test_debounced);

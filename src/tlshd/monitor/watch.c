@@ -10,6 +10,10 @@
  * hard link, or a bind mount of the file alone, as containers have them), of
  * which the directory learns nothing.
  *
+ * A regular file that has just been created is empty, or half of what it is to be: it counts when
+ * its writer closes it, or when something else happens to its name. Until then nothing is told, but
+ * not for ever: who links an unnamed file to a name (O_TMPFILE) closes it under none.
+ *
  * Nothing is walked again while events come, only once they have been told.
  * What a directory got that came meanwhile is seen then.
  */
@@ -17,8 +21,10 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/param.h>
@@ -34,6 +40,7 @@
 /* A directory, with the names that are looked up in it, or a file. */
 struct node {
 	struct watch *watch;
+	char *path;
 	GHashTable *names;	/* set of char *; NULL: a file */
 	sd_event_source *source;
 };
@@ -45,6 +52,8 @@ struct watch {
 	GHashTable *nodes;	/* by path, without links in it */
 	GHashTable *former;	/* those of before watch_begin() */
 	int error;
+	char writing[NAME_MAX + 1];	/* a file that was created and is not closed yet; "": none */
+	uint64_t writing_until;	/* it is waited for, CLOCK_MONOTONIC, us */
 	uint64_t first;		/* of the events not told yet, CLOCK_MONOTONIC, us */
 	sd_event_source *timer;	/* runs when there are such */
 };
@@ -56,6 +65,7 @@ static void node_free(void *p)
 	sd_event_source_disable_unref(node->source);
 	if (node->names)
 		g_hash_table_unref(node->names);
+	g_free(node->path);
 	g_free(node);
 }
 
@@ -81,8 +91,42 @@ static void tell_soon(struct watch *w)
 	sd_event_now(w->event, CLOCK_MONOTONIC, &now);
 	if (sd_event_source_get_enabled(w->timer, NULL) <= 0)
 		w->first = now;
-	sd_event_source_set_time(w->timer, MIN(now + WATCH_QUIET, w->first + WATCH_LONGEST));
+	sd_event_source_set_time(w->timer, w->writing[0] ? w->writing_until :
+				 MIN(now + WATCH_QUIET, w->first + WATCH_LONGEST));
 	sd_event_source_set_enabled(w->timer, SD_EVENT_ONESHOT);
+}
+
+/*
+ * Is the file that has just been created one that somebody writes now? Links are there at once, as
+ * is a file that has another name. This may not allocate memory.
+ */
+static bool is_being_written(const struct node *node, const struct inotify_event *event)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int n;
+
+	if (!(event->mask & IN_CREATE))
+		return false;
+	n = snprintf(path, sizeof(path), "%s/%s", node->path, event->name);
+	return n > 0 && n < (int)sizeof(path) &&
+	       fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISREG(st.st_mode) && st.st_nlink == 1;
+}
+
+/* @event has a name that is looked up in @node. */
+static void note_writing(struct node *node, const struct inotify_event *event)
+{
+	struct watch *w = node->watch;
+	uint64_t now = 0;
+
+	if (is_being_written(node, event)) {
+		sd_event_now(w->event, CLOCK_MONOTONIC, &now);
+		w->writing_until = now + WATCH_WRITING;
+		snprintf(w->writing, sizeof(w->writing), "%s", event->name);
+	} else if (event->mask & ~(uint32_t)IN_ATTRIB && !strcmp(w->writing, event->name)) {
+		w->writing[0] = '\0';
+	}
 }
 
 static int on_event(sd_event_source *source, const struct inotify_event *event, void *ctx)
@@ -90,8 +134,12 @@ static int on_event(sd_event_source *source, const struct inotify_event *event, 
 	struct node *node = ctx;
 
 	/* Without a name: of the directory or file itself, or events were lost. */
-	if (!event->len || !node->names || g_hash_table_contains(node->names, event->name))
-		tell_soon(node->watch);
+	if (event->len && node->names) {
+		if (!g_hash_table_contains(node->names, event->name))
+			return 0;
+		note_writing(node, event);
+	}
+	tell_soon(node->watch);
 	return 0;
 }
 
@@ -118,6 +166,7 @@ static struct node *node_at(struct watch *w, const char *path, bool directory)
 		return node;
 	node = g_new0(struct node, 1);
 	node->watch = w;
+	node->path = g_strdup(path);
 	if (directory)
 		node->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_hash_table_replace(w->nodes, g_strdup(path), node);
@@ -218,6 +267,7 @@ void watch_begin(struct watch *w)
 		w->former = w->nodes;
 	w->nodes = new_nodes();
 	w->error = 0;
+	w->writing[0] = '\0';
 	sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
 }
 

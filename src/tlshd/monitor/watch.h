@@ -18,12 +18,14 @@
 
 #define WATCH_QUIET UINT64_C(500000)	/* us without an event, then it is told */
 #define WATCH_LONGEST UINT64_C(5000000)	/* us after the first event, come more or not */
+#define WATCH_WRITING UINT64_C(30000000)	/* us for a file that was created to be closed */
 
 struct watch;
 
 /*
  * @changed is called from the event loop, never from a call into the watch:
- * WATCH_QUIET after the last of some events, or WATCH_LONGEST after the first.
+ * WATCH_QUIET after the last of some events, or WATCH_LONGEST after the first; but
+ * while a file that was created is still being written, WATCH_WRITING at most.
  * Look then at the files, between watch_begin() and watch_end(). Returns 0 or
  * -ENOMEM.
  */
