@@ -260,7 +260,8 @@ static void new_pair(bool ready)
 		int fds[2];
 
 		g_assert_cmpint(channel_pair(fds), ==, 0);
-		*c = (struct child){ .pair = pair, .kind = i, .channel = fds[0], .ready = ready };
+		*c = (struct child){ .pair = pair, .kind = i, .channel = fds[0],
+				     .ready = ready, .err = -1 };
 		w.ends[at][i] = fds[1];
 		g_assert_cmpint(sd_event_add_io(w.event, &c->io, fds[0], EPOLLIN, on_io, c), >=, 0);
 	}
