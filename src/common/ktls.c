@@ -18,6 +18,7 @@
 
 #include "common/cleanup.h"
 #include "common/event-loop.h"
+#include "common/passing.h"
 
 #define CRYPTO_INFO_MAX sizeof(struct tls12_crypto_info_aes_gcm_256)
 
@@ -221,7 +222,15 @@ static int probe_one(enum ktls_cipher cipher, enum ktls_result *ret_result)
 	const char *step;
 	int r = loopback(&fd, &peer);
 
-	return r < 0 ? r : ktls_install(fd, &s, setsockopt, ret_result, &step);
+	if (r < 0)
+		return r;
+	r = ktls_install(fd, &s, setsockopt, ret_result, &step);
+	/* Neither short of something nor reset: what is wrong is this cipher. */
+	if (r < 0 && !is_passing(r) && r != -ENOBUFS && r != -ENOTCONN) {
+		*ret_result = KTLS_NO_CIPHER;
+		return 0;
+	}
+	return r;
 }
 
 int ktls_probe(uint32_t *ret_mask)

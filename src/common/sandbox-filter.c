@@ -12,7 +12,9 @@
  */
 #include "common/sandbox.h"
 
+#include <asm/sockios.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -123,6 +125,11 @@ static const struct {
 	{ "clone", WITH(0, CLONE_NEWUTS) },
 	{ "clone", WITH(0, CLONE_NEWCGROUP) },
 	{ "prlimit64", { 0, SCMP_CMP_NE, 0 } },	/* another's */
+	/* a signal to another when there is something to read */
+	{ "fcntl", IS(1, F_SETOWN) },
+	{ "fcntl", IS(1, F_SETOWN_EX) },
+	{ "ioctl", IS(1, FIOSETOWN) },
+	{ "ioctl", IS(1, SIOCSPGRP) },
 };
 
 static const char *const to_itself[] = { "kill", "tgkill" };

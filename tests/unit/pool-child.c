@@ -17,6 +17,7 @@
 
 #define CHANNEL CHILD_FD_MONITOR
 #define HELD_MAX 4096
+#define BREATHS 20000	/* lines without a byte */
 #define MUMBLED 450	/* bytes without an end of line */
 #define PATIENCE_MS 1000	/* with keys, once the worker is to end */
 
@@ -215,6 +216,10 @@ static void work(struct held *held, const struct hs_job *job)
 	} else if (g_str_has_prefix(what, "mutter ")) {
 		for (int i = atoi(what + 7); i > 0; i--)
 			mutter("<0>mut\033ter\n");
+		say_result(job->id);
+	} else if (!strcmp(what, "breathe")) {
+		for (unsigned int i = 0; i < BREATHS; i++)
+			mutter("\n");
 		say_result(job->id);
 	} else if (!strcmp(what, "mumble")) {
 		for (int i = 0; i < MUMBLED; i++)

@@ -200,7 +200,7 @@ int tell(struct task *task)
 	r = pool_tell(world->pool, task->pair, who, &msg, with_fd ? world->certificate : -1);
 	if (r == 0) {
 		task->with_keeper = task->with_keeper || who == POOL_KEEPER;
-		task->denied = task->due == WIRE_REFUSED;
+		task->denied = task->due == WIRE_REFUSED && !task->with_keeper;
 		task->due = 0;
 	} else if (r != -EAGAIN) {
 		g_assert_cmpint(r, ==, -EPIPE);
@@ -224,7 +224,9 @@ static enum pool_verdict on_keys(void *ctx, struct pair *pair, const struct wire
 	g_assert_true(task->with_keeper == (msg->type != WIRE_ASK));
 	if (msg->type == WIRE_ASK) {
 		g_assert_cmpstr(msg->ask.identity, ==, task->peername);
-		task->due = strstr(task->peername, "psk") ? WIRE_PSK : WIRE_KEY;
+		task->due = strstr(task->peername, "psk") ? WIRE_PSK :
+			    strstr(task->peername, "none") ? WIRE_REFUSED : WIRE_KEY;
+		task->refusal = HS_BUSY;
 	} else if (msg->type == WIRE_REFUSED) {
 		g_assert_cmpstr(msg->refused.reason, ==, "it is a test");
 		task->refusal = msg->refused.outcome;

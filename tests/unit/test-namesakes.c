@@ -282,12 +282,28 @@ static void test_pinned_list(void)
 	g_autofree char *by_old = pki_crl(old, leaf, -60, 3600);
 	g_autofree char *by_fresh = pki_crl(fresh, NULL, -60, 3600);
 	g_autofree char *both = g_strconcat(by_old, by_fresh, NULL);
+	struct pki_cert *of_fresh = leaf_of(fresh, false);
+	g_autofree char *gone = pki_crl(fresh, of_fresh, -60, 3600);
 	g_autofree char *store = pki_chain(ca, leaf, NULL);
+	g_autofree char *with_root = pki_chain(ca, root, leaf, of_fresh, NULL);
+	g_autofree char *leads = pki_chain(of_fresh, fresh, NULL);
+	struct pki_cert *other = pki_issue(SPEC(.cn = "inter", .ca = true), top);
+	g_autofree char *with_top = pki_chain(ca, top, leaf, NULL);
+	g_autofree char *by_other = pki_crl(other, NULL, -60, 3600);
+	g_autofree char *astray = pki_chain(leaf, other, NULL);
 	g_autofree char *chain = pki_chain(leaf, fresh, forged, NULL);
 
 	check(store, NULL, leaf->pem, leaf, HS_OK, "");
 	check(store, both, leaf->pem, leaf, HS_CERT_CRL_STALE, "is not signed by anybody we know");
 	check(store, both, chain, leaf, HS_CERT_CRL_STALE, "is not signed by anybody we know");
+	/* Where it leads to somebody we trust it may. */
+	check(with_root, by_fresh, leads, of_fresh, HS_OK, "");
+	check(with_root, both, leads, of_fresh, HS_OK, "");
+	check(with_root, gone, leads, of_fresh, HS_CERT_REVOKED, "the server's certificate is revoked");
+	/* It must be what leads there that has issued it. */
+	check(with_top, by_other, astray, leaf, HS_CERT_CRL_STALE, "is not signed by anybody we know");
+	pki_free(other);
+	pki_free(of_fresh);
 	pki_free(forged);
 	pki_free(top);
 	pki_free(leaf);

@@ -128,6 +128,8 @@ static void test_shortage(void)
 {
 	static const int shortages[] = { ENOMEM, ENOBUFS, EMFILE, ENFILE, EAGAIN };
 	static const struct log quiet = { .level = -1 };
+	uint32_t mask = 0;
+	struct place p;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(shortages); i++) {
 		probe_error = -shortages[i];
@@ -138,7 +140,13 @@ static void test_shortage(void)
 	g_assert_false(probe_is_shortage(probe_error));
 	g_assert_cmpint(probe_main(NULL, &quiet), ==, EX_OSERR);
 	g_assert_false(probe_is_shortage(0));
-	probe_error = 0;
+	/* The daemon of the unit, which cannot try for itself, hears of it. */
+	place_open(&p, NULL);
+	probe_error = -ENOMEM;
+	g_assert_cmpint(probe_main(p.file, &quiet), ==, EX_TEMPFAIL);
+	probe_error = -EAFNOSUPPORT;
+	g_assert_true(probe_is_shortage(probe_ciphers(&mask)));
+	place_close(&p);
 }
 
 int main(int argc, char **argv)

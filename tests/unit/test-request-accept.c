@@ -98,24 +98,23 @@ static void test_only_without_quota(struct world *w, gconstpointer unused)
 	for (unsigned int i = 0; i < 100; i++)
 		accept_all();
 	g_test_message("ACCEPTs for 100 notifications: %u", w->nl.n_accept_calls);
-	g_assert_cmpuint(w->nl.n_accept_calls, >=, 50);	/* as many as the kernel queues */
-	g_assert_cmpuint(w->nl.n_accept_calls, <=, 2 * 64);	/* on a slow host two rounds */
+	g_assert_cmpuint(w->nl.n_accept_calls, ==, 100 * 4);
 	g_assert_cmpuint(w->n_other_lines, ==, 1);
 	n = w->nl.n_accept_calls;
 	run_for(w, 1100000);
 	n = w->nl.n_accept_calls - n;
 	g_test_message("and in 1.1 s without: %u", n);
-	g_assert_cmpuint(n, >=, 64);
-	g_assert_cmpuint(n, <=, 5 * 64);
+	g_assert_cmpuint(n, >=, 4);
+	g_assert_cmpuint(n, <=, 12 * 4);
 }
 
-/* Another behind a full queue of them is reached at once, and the next one soon. */
+/* Another behind one of them is reached at once, and behind a full queue of them soon. */
 static void test_behind_those_without_quota(struct world *w, gconstpointer unused)
 {
 	struct asked *a = ask(HS_CLIENT, HS_AUTH_X509), *b;
 	gint64 begin;
 
-	queue_round(w, 50);
+	queue_round(w, 1);
 	accept_all();
 	g_assert_true(a->accepted);
 	b = ask(HS_CLIENT, HS_AUTH_X509);
@@ -126,7 +125,7 @@ static void test_behind_those_without_quota(struct world *w, gconstpointer unuse
 		g_assert_cmpint(sd_event_run(w->event, 3000000), >, 0);
 	g_test_message("the second after %" G_GINT64_FORMAT " ms",
 		       (g_get_monotonic_time() - begin) / 1000);
-	g_assert_cmpint(g_get_monotonic_time() - begin, <, 2 * G_USEC_PER_SEC);
+	g_assert_cmpint(g_get_monotonic_time() - begin, <, 10 * G_USEC_PER_SEC);
 	/* Without them nothing waits. */
 	run_for(w, 300000);
 	for (unsigned int i = 0; i < 100; i++)

@@ -5,6 +5,8 @@
  * each number and with all ways it may go for what it compares in arguments, and what comes of
  * it is compared with a list of names. Nothing is confined, so this runs in every build.
  */
+#include <asm/sockios.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -18,6 +20,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -115,13 +118,16 @@ static const char *const token_refused[] = {
 	"vmsplice",
 };
 
-/* ... or with some first arguments only. */
-static const char *const token_some[] = { "clone", "kill", "prlimit64", "tgkill" };
+/* ... or with some arguments only. */
+static const char *const token_some[] = {
+	"clone", "fcntl", "ioctl", "kill", "prlimit64", "tgkill",
+};
 
 static const struct {
 	const char *name;
 	uint64_t first;
 	unsigned int outcome;
+	uint64_t second;
 } token_cases[] = {
 	{ "clone", CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, ALLOWED },
 	{ "clone", CLONE_NEWUSER, VIOLATION },
@@ -141,6 +147,12 @@ static const struct {
 	{ "tgkill", 1, VIOLATION },
 	{ "prlimit64", 0, ALLOWED },
 	{ "prlimit64", 1, VIOLATION },
+	{ "fcntl", 7, VIOLATION, F_SETOWN },
+	{ "fcntl", 7, VIOLATION, F_SETOWN_EX },
+	{ "fcntl", 7, ALLOWED, F_SETFL },
+	{ "ioctl", 7, VIOLATION, FIOSETOWN },
+	{ "ioctl", 7, VIOLATION, SIOCSPGRP },
+	{ "ioctl", 7, ALLOWED, FIONREAD },
 };
 
 static const char *const role_names[] = { "worker", "keeper", "keeper-token" };
@@ -458,7 +470,8 @@ static void test_token(void)
 			.program = program,
 			.data = {
 				.nr = nr, .arch = seccomp_arch_native(),
-				.args = { value_of(token_cases[i].first) },
+				.args = { value_of(token_cases[i].first),
+					  token_cases[i].second },
 			},
 		};
 

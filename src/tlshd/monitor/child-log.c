@@ -38,37 +38,39 @@ static void end_window(struct child *c)
 }
 
 /* Once it has written enough for a minute, only the number of its messages is of interest. */
-void child_log(struct child *c, const struct wire_text *msg)
+static void write_message(struct child *c, int priority, const char *text)
 {
 	struct pool *pool = c->pair->gen->pool;
 	uint64_t now = pool_now(pool);
 
-	/* All of a new generation load the same files: one tells of them. */
-	if (!c->ready && c->pair->gen->state == GEN_COMING && c->pair->next)
-		return;
 	if (!c->log_since || now - c->log_since >= WINDOW) {
 		end_window(c);
 		c->log_since = now;
 	}
 	/* What is above an error is not theirs to say: it goes to every terminal. */
 	if (c->n_log++ < log_limit(c))
-		log_msg(pool->log, MAX(msg->priority, LOG_ERR), "%s[%d]: %s",
-			spawn_kind_name(c->kind), c->pid, msg->text);
+		log_msg(pool->log, MAX(priority, LOG_ERR), "%s[%d]: %s", spawn_kind_name(c->kind),
+			c->pid, text);
 	if (c->n_log > FLOOD * log_limit(c))
 		pair_end_by(c, "floods the log");
 }
 
+void child_log(struct child *c, const struct wire_text *msg)
+{
+	/* All of a new generation load the same files: one tells of them. */
+	if (!c->ready && c->pair->gen->state == GEN_COMING && c->pair->next)
+		return;
+	write_message(c, msg->priority, msg->text);
+}
+
 static void end_line(struct child *c)
 {
-	struct wire_text msg = { .priority = LOG_ERR };
-	char quoted[4 * STDERR_LINE + 1];
+	char quoted[4 * STDERR_LINE + 1], text[LOG_TEXT_MAX];
 
-	if (c->n_line == 0)
-		return;
-	snprintf(msg.text, sizeof(msg.text), "on standard error: \"%s\"",
+	snprintf(text, sizeof(text), "on standard error: \"%s\"",
 		 text_quote(quoted, sizeof(quoted), c->line, c->n_line));
 	c->n_line = 0;
-	child_log(c, &msg);
+	write_message(c, LOG_ERR, text);
 }
 
 void child_read_stderr(struct child *c)
@@ -88,7 +90,7 @@ void child_read_stderr(struct child *c)
 		}
 	}
 	/* Of one that has ended, or will, the rest comes never. */
-	if (n == 0 || c->pair->ended)
+	if (c->n_line && (n == 0 || c->pair->ended || c->pair->dying))
 		end_line(c);
 	if (n == 0)
 		c->err_io = sd_event_source_disable_unref(c->err_io);
@@ -120,6 +122,8 @@ int child_open_stderr(struct child *c, int *ret_theirs)
 
 void child_end_log(struct child *c)
 {
+	/* Why it could not start may be there, and the end of another has been seen first. */
+	child_read_stderr(c);
 	c->err_io = sd_event_source_disable_unref(c->err_io);
 	c->err = fd_close(c->err);
 	end_window(c);

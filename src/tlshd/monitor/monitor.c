@@ -39,9 +39,9 @@
 	"this kernel cannot encrypt TLS 1.3 records: it needs CONFIG_TLS and the module \"tls\" (modprobe tls)"
 /*
  * For everything but requests: files of the present generation, a coming one and
- * POOL_FORMER_MAX, and the channels of their pairs.
+ * POOL_FORMER_MAX, and the channels, pipes and processes of their pairs.
  */
-#define DESCRIPTORS_KEPT(workers) (128 + 24 * (workers))
+#define DESCRIPTORS_KEPT(workers) (128 + 6 * 6 * (workers))
 
 struct monitor {
 	const struct monitor_options *options;

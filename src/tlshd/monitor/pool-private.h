@@ -137,7 +137,7 @@ void child_log(struct child *child, const struct wire_text *msg);
 int child_open_stderr(struct child *child, int *ret_theirs);
 /* Logs what is there. May end the pair. */
 void child_read_stderr(struct child *child);
-/* Says what was left out; no more is read. */
+/* Logs the rest, and says what was left out; no more is read. */
 void child_end_log(struct child *child);
 
 /* pool-tell.c */

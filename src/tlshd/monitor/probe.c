@@ -15,6 +15,7 @@
 #include "tlshd/monitor/netlink.h"
 
 #define PREFIX "ciphers="
+#define SHORTAGE "shortage\n"	/* instead: nothing is known, for want of something */
 #define TEXT_MAX 256	/* bytes of the file, NUL included */
 
 /* Names of the ciphers in @mask, with @separator between them. */
@@ -82,7 +83,7 @@ static int read_file(const char *path, uint32_t *ret_mask)
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	return probe_parse(text, ret_mask);
+	return strcmp(text, SHORTAGE) ? probe_parse(text, ret_mask) : -EAGAIN;
 }
 
 int probe_ciphers(uint32_t *ret_mask)
@@ -134,8 +135,14 @@ int probe_main(const char *path, const struct log *log)
 	int r = ktls_probe(&mask);
 
 	if (family < 0 || r < 0) {
-		log_error(log, "cannot ask the kernel what it can do: %s", strerror(family < 0 ? -family : -r));
-		return probe_is_shortage(family < 0 ? family : r) ? EX_TEMPFAIL : EX_OSERR;
+		r = family < 0 ? family : r;
+		log_error(log, "cannot ask the kernel what it can do: %s", strerror(-r));
+		if (!probe_is_shortage(r))
+			return EX_OSERR;
+		/* The daemon, too, is to be started again. */
+		if (path)
+			write_file(path, SHORTAGE);
+		return EX_TEMPFAIL;
 	}
 	names(mask, ", ", list, sizeof(list));
 	printf("handshake upcall: %s\n", family ? "yes" : "no: it needs Linux 6.4 or later with CONFIG_NET_HANDSHAKE=y, or on 6.1 the module handshake");

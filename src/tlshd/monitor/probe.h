@@ -32,7 +32,8 @@ int probe_parse(const char *text, uint32_t *ret_mask);
 /*
  * tlshd --probe: says on standard output what the kernel has, and writes it for the daemon to @path
  * (NULL: nowhere), by rename. Returns EX_OK; EX_UNAVAILABLE when something is missing, which is
- * written all the same; EX_TEMPFAIL for a shortage; another of sysexits.h with an error on @log.
+ * written all the same; EX_TEMPFAIL for a shortage, which is written, too, as well as that can be;
+ * another of sysexits.h with an error on @log.
  */
 int probe_main(const char *path, const struct log *log);
 

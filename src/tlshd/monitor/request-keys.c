@@ -76,8 +76,6 @@ static void answer_keeper(struct request *req)
 	}
 	r = pool_tell(t->pool, req->pair, POOL_WORKER, &msg,
 		      msg.type == WIRE_CERTIFICATE ? req->certificate_fd : -1);
-	if (r == 0)
-		req->denied = msg.type == WIRE_REFUSED;
 	sent(req, r, ANSWERED);
 }
 

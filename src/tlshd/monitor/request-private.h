@@ -10,8 +10,6 @@
 #include "tlshd/monitor/limits.h"
 #include "tlshd/monitor/request.h"
 
-#define FAULTS_MAX 64	/* of ACCEPT in a row; the kernel queues no more than 50 requests */
-
 /*
  * Where a handshake is with the keys it asks for. The _DUE states are those of
  * a message that is still to be sent, where there was no room for it.
@@ -54,7 +52,7 @@ struct request {
 	int32_t key;			/* the PSK it was given, 0: none */
 	int certificate_fd;		/* while the keeper has the private key; or -1 */
 	struct wire_refused *refused;	/* by the keeper */
-	bool denied;			/* its worker was told that it gets no keys */
+	bool denied;			/* its worker was told that we have no keys for it */
 	char peer[HS_ADDR_MAX];
 };
 
@@ -75,8 +73,6 @@ struct requests {
 	unsigned int n_due;		/* requests in a _DUE state */
 	unsigned int next_slot;
 	int spare_fd;			/* to see by whether another descriptor is to be had */
-	uint64_t quota_since;		/* the first of n_quota, CLOCK_MONOTONIC, us */
-	unsigned int n_quota;		/* ACCEPTs that failed for want of quota */
 	uint64_t complained[N_SHORTAGES];	/* when last, CLOCK_MONOTONIC, us; 0: not yet */
 	uint64_t n_ok, n_failed;
 };
@@ -93,10 +89,6 @@ void request_fail(struct request *req, enum hs_outcome outcome, const char *fmt,
 
 /* Says what is short and what happens meanwhile: not for each handshake. */
 void requests_complain(struct requests *requests, enum shortage what);
-/* An ACCEPT has failed for want of quota. */
-void requests_note_quota(struct requests *requests);
-/* How long no ACCEPT is to be made after those, us; 0: one may be. */
-uint64_t requests_quota_wait(struct requests *requests);
 
 /* request-keys.c */
 

@@ -3,16 +3,14 @@
  * What is short is said, and tried again with measure.
  *
  * A request for whose keyring the kernel has no quota is put behind the others by our module for
- * Linux 6.1 (others end it). So those behind it are to be reached; but when nothing else is queued,
- * there is no end of them, and each notification would have us try all of them again. What may fail
- * so is therefore counted over time: a full queue of them at once, then after a while.
+ * Linux 6.1 (others end it). When nothing else is queued there is no end of them: a few in a row
+ * are enough for one turn. The others come nearer with each.
  */
 #include "common/event-loop.h"
 #include "tlshd/monitor/request-private.h"
 
 #define USEC_PER_MSEC UINT64_C(1000)
 #define COMPLAIN_EVERY (60000 * USEC_PER_MSEC)	/* of each shortage */
-#define QUOTA_RETRY (250 * USEC_PER_MSEC)	/* until FAULTS_MAX more may fail */
 
 void requests_complain(struct requests *t, enum shortage what)
 {
@@ -28,20 +26,4 @@ void requests_complain(struct requests *t, enum shortage what)
 		return;
 	t->complained[what] = now;
 	log_error(t->log, "%s", text[what]);
-}
-
-void requests_note_quota(struct requests *t)
-{
-	requests_complain(t, SHORT_OF_QUOTA);
-	if (!t->n_quota++)
-		t->quota_since = clock_now();
-}
-
-uint64_t requests_quota_wait(struct requests *t)
-{
-	uint64_t past = t->n_quota ? clock_now() - t->quota_since : QUOTA_RETRY;
-
-	if (past >= QUOTA_RETRY)
-		t->n_quota = 0;
-	return t->n_quota < FAULTS_MAX ? 0 : QUOTA_RETRY - past;
 }

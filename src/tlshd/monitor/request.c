@@ -43,6 +43,9 @@
 
 #define NO_MEMORY_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after an allocation failed */
 #define DONE_RETRY (20 * USEC_PER_MSEC)	/* the next DONE after the kernel had no memory for it */
+#define FAULTS_MAX 64	/* of ACCEPT in one turn; the kernel queues no more than 50 requests */
+#define QUOTA_IN_ROW 4	/* ... for want of quota, with no other result between them */
+#define QUOTA_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after as many */
 #define TURN_MAX 64	/* ACCEPTs before what else there is to do has its turn */
 
 /*
@@ -451,12 +454,11 @@ static int accept_one(struct requests *t)
 
 int requests_accept(struct requests *t)
 {
-	unsigned int faults = 0, n;
+	unsigned int faults = 0, in_row = 0, n;
 	int fault = 0, r = 0;
 
 	/* Each used up a request or put it behind the others; a kernel that only fails must not hold us. */
-	for (n = 0; t->open && !t->paused && t->count < t->room && faults < FAULTS_MAX &&
-	     !requests_quota_wait(t); n++) {
+	for (n = 0; t->open && !t->paused && t->count < t->room && faults < FAULTS_MAX; n++) {
 		if (n == TURN_MAX) {
 			t->paused = true;
 			resume(t, 0);
@@ -465,17 +467,20 @@ int requests_accept(struct requests *t)
 		r = accept_one(t);
 		if (r == -EAGAIN || r == -EPERM || r == -ENOMEM)
 			break;
-		if (r == -EDQUOT)
-			requests_note_quota(t);
-		else if (r < 0)
+		in_row = r == -EDQUOT ? in_row + 1 : 0;
+		if (in_row)
+			requests_complain(t, SHORT_OF_QUOTA);
+		if (in_row == QUOTA_IN_ROW) {
+			resume(t, QUOTA_RETRY);
+			break;
+		}
+		if (!in_row && r < 0)
 			fault = r;
 		faults += r < 0;
 	}
 	if (fault)
 		log_warn(t->log, "requests that could not be accepted: %u; the last: %s", faults,
 			 strerror(-fault));
-	if (requests_quota_wait(t))
-		resume(t, requests_quota_wait(t));
 	/* Better left in the kernel's queue than taken without the means to answer. */
 	if (r == -ENOMEM)
 		resume(t, NO_MEMORY_RETRY);
@@ -542,7 +547,7 @@ enum pool_verdict requests_result(struct requests *t, struct pair *pair,
 	/* Another worker's, or success without the key that it takes: a lie. */
 	if (req->pair != pair || (result->outcome == HS_OK && !request_has_keys(req)))
 		return POOL_VIOLATION;
-	/* What was short was short here, or in the keyrings of the kernel. */
+	/* What was short was short here, or in the keyrings of the kernel. (A keeper is its own.) */
 	if (req->denied)
 		verdict = POOL_EXCUSED;
 	if (!t->delay_done || !delay(req, result))

@@ -41,7 +41,7 @@
 struct node {
 	struct watch *watch;
 	char *path;
-	GHashTable *names;	/* set of char *; NULL: a file */
+	GHashTable *names;	/* char * to bool *: it was created and is not closed yet; NULL: a file */
 	sd_event_source *source;
 };
 
@@ -52,8 +52,8 @@ struct watch {
 	GHashTable *nodes;	/* by path, without links in it */
 	GHashTable *former;	/* those of before watch_begin() */
 	int error;
-	char writing[NAME_MAX + 1];	/* a file that was created and is not closed yet; "": none */
-	uint64_t writing_until;	/* it is waited for, CLOCK_MONOTONIC, us */
+	unsigned int n_writing;	/* files that were created and are not closed yet */
+	uint64_t writing_until;	/* they are waited for, CLOCK_MONOTONIC, us */
 	uint64_t first;		/* of the events not told yet, CLOCK_MONOTONIC, us */
 	sd_event_source *timer;	/* runs when there are such */
 };
@@ -91,7 +91,7 @@ static void tell_soon(struct watch *w)
 	sd_event_now(w->event, CLOCK_MONOTONIC, &now);
 	if (sd_event_source_get_enabled(w->timer, NULL) <= 0)
 		w->first = now;
-	sd_event_source_set_time(w->timer, w->writing[0] ? w->writing_until :
+	sd_event_source_set_time(w->timer, w->n_writing ? w->writing_until :
 				 MIN(now + WATCH_QUIET, w->first + WATCH_LONGEST));
 	sd_event_source_set_enabled(w->timer, SD_EVENT_ONESHOT);
 }
@@ -114,8 +114,8 @@ static bool is_being_written(const struct node *node, const struct inotify_event
 	       S_ISREG(st.st_mode) && st.st_nlink == 1;
 }
 
-/* @event has a name that is looked up in @node. */
-static void note_writing(struct node *node, const struct inotify_event *event)
+/* @event has a name that is looked up in @node; @writing is what is known of that. */
+static void note_writing(struct node *node, const struct inotify_event *event, bool *writing)
 {
 	struct watch *w = node->watch;
 	uint64_t now = 0;
@@ -123,21 +123,25 @@ static void note_writing(struct node *node, const struct inotify_event *event)
 	if (is_being_written(node, event)) {
 		sd_event_now(w->event, CLOCK_MONOTONIC, &now);
 		w->writing_until = now + WATCH_WRITING;
-		snprintf(w->writing, sizeof(w->writing), "%s", event->name);
-	} else if (event->mask & ~(uint32_t)IN_ATTRIB && !strcmp(w->writing, event->name)) {
-		w->writing[0] = '\0';
+		w->n_writing += !*writing;
+		*writing = true;
+	} else if (event->mask & ~(uint32_t)IN_ATTRIB && *writing) {
+		w->n_writing -= w->n_writing > 0;
+		*writing = false;
 	}
 }
 
 static int on_event(sd_event_source *source, const struct inotify_event *event, void *ctx)
 {
 	struct node *node = ctx;
+	bool *writing;
 
 	/* Without a name: of the directory or file itself, or events were lost. */
 	if (event->len && node->names) {
-		if (!g_hash_table_contains(node->names, event->name))
+		writing = g_hash_table_lookup(node->names, event->name);
+		if (!writing)
 			return 0;
-		note_writing(node, event);
+		note_writing(node, event, writing);
 	}
 	tell_soon(node->watch);
 	return 0;
@@ -168,7 +172,8 @@ static struct node *node_at(struct watch *w, const char *path, bool directory)
 	node->watch = w;
 	node->path = g_strdup(path);
 	if (directory)
-		node->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+		node->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+						    g_free);
 	g_hash_table_replace(w->nodes, g_strdup(path), node);
 	r = sd_event_add_inotify(w->event, &node->source, path,
 				 directory ? OF_DIRECTORY : OF_FILE, on_event, node);
@@ -219,7 +224,8 @@ static bool step(struct watch *w, GString *at, const char *name, char **rest, ch
 	struct stat st;
 	char *more;
 
-	g_hash_table_add(node->names, g_strdup(name));
+	if (!g_hash_table_contains(node->names, name))
+		g_hash_table_insert(node->names, g_strdup(name), g_new0(bool, 1));
 	g_string_append_printf(at, "/%s", name);
 	if (at->len >= PATH_MAX || lstat(at->str, &st) < 0)
 		return false;
@@ -267,7 +273,7 @@ void watch_begin(struct watch *w)
 		w->former = w->nodes;
 	w->nodes = new_nodes();
 	w->error = 0;
-	w->writing[0] = '\0';
+	w->n_writing = 0;
 	sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
 }
 

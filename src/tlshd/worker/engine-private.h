@@ -166,6 +166,7 @@ struct path {
 	unsigned int n;
 	gnutls_x509_crt_t anchor;	/* the issuer of the last, of the store; NULL: none found */
 	bool pinned;			/* the leaf is in the store itself */
+	bool has_issuer;		/* ... and has been issued by the next one, which holds, too */
 	bool has_namesakes;		/* the anchor has, in the store; then, under this one: */
 	int code;			/* what path_verify() returns */
 	unsigned int status;		/* ... and says */

@@ -203,19 +203,47 @@ void path_build(struct path *path, const struct chain *chain, struct trust *trus
 		choose_anchor(path, trust, now, v);
 }
 
+/* Of the path from number @first on. */
+static int verify_part(struct path *path, const struct trust *trust, unsigned int first,
+		       unsigned int *status)
+{
+	return gnutls_x509_trust_list_verify_crt2(trust_list(trust), path->cert + first,
+						  path->n - first, NULL, 0, VERIFY_FLAGS, status,
+						  NULL);
+}
+
+/*
+ * What is in the store is accepted whatever the peer sends behind it, which perhaps nobody has
+ * looked at: does it lead to an anchor?
+ */
+static bool is_issued(struct path *path, const struct trust *trust)
+{
+	unsigned int status = 0;
+
+	if (gnutls_x509_crt_verify(path->cert[0], &path->cert[1], 1, VERIFY_FLAGS, &status) < 0 ||
+	    status)
+		return false;
+	return (path->has_namesakes ?
+		verify_under(path->cert + 1, path->n - 1, path->anchor, NULL, VERIFY_FLAGS,
+			     &status) :
+		verify_part(path, trust, 1, &status)) >= 0 && !status;
+}
+
 int path_verify(struct path *path, const struct trust *trust, unsigned int *status)
 {
+	int r = path->code;
+
 	*status = path->status;
-	if (path->has_namesakes)
-		return path->code;
-	return gnutls_x509_trust_list_verify_crt2(trust_list(trust), path->cert, path->n, NULL, 0,
-						  VERIFY_FLAGS, status, NULL);
+	if (!path->has_namesakes)
+		r = verify_part(path, trust, 0, status);
+	if (r >= 0 && *status == 0 && path->pinned && path->n > 1 && path->anchor)
+		path->has_issuer = is_issued(path, trust);
+	return r;
 }
 
 gnutls_x509_crt_t path_issuer(const struct path *path, unsigned int i)
 {
-	/* What is in the store is accepted whatever the peer sends behind it, which nobody has checked. */
-	if (i == 0 && path->pinned && path->n > 1)
+	if (i == 0 && path->pinned && path->n > 1 && !path->has_issuer)
 		return NULL;
 	if (i == path->n)
 		return issuer_of_anchor(path->anchor);
