@@ -130,6 +130,8 @@ static int run(struct job *job)
 		return ask_for_keys(job);
 	case SESSION_ENDED:
 	default:
+		/* The library derived keys there, and the kernel got them from there. */
+		secret_burn_stack();
 		turn_hostile(job, &result);
 		return finish(job->worker, job, job->id, &result);
 	}
