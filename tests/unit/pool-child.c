@@ -428,6 +428,9 @@ static void begin(enum child_kind kind, enum start start)
 	case START_CRASH:
 		die(SIGABRT);
 		break;
+	case START_GROAN:
+		mutter("no such library\n");
+		_exit(127);
 	case START_NEVER:
 		for (;;)
 			pause();

@@ -28,6 +28,7 @@ enum start {
 	START_SHORT,	/* the same, of what is short */
 	START_EXIT,	/* status 3 */
 	START_CRASH,	/* SIGABRT */
+	START_GROAN,	/* status 127, with a word on standard error */
 	START_NEVER,	/* neither READY nor an end */
 	START_GARBAGE,	/* bytes that are no message */
 	START_RESULT,	/* a result before READY */

@@ -105,6 +105,29 @@ static void test_never_ready(struct world *w, gconstpointer kind)
 	g_assert_nonnull(give("ok"));
 }
 
+/* What the loader says is heard, whichever of them is seen to end first. */
+static void test_groan(struct world *w, gconstpointer unused)
+{
+	start(2);
+	for (unsigned int i = 0; i < 3; i++)
+		plan(CHILD_WORKER, START_GROAN);
+	w->n_workers = 3;
+	g_assert_cmpint(reload(), ==, 0);
+	WAIT(w->n_reloaded == 2);
+	g_assert_cmpint(w->error, ==, -ECHILD);
+	g_assert_nonnull(strstr(w->reason, "ended with status 127"));
+	g_assert_true(logged(": on standard error: \"no such library\""));
+	WAIT(n_alive() == 4);
+	/* Only the first of them may say what all say, but this is no such message. */
+	plan(CHILD_WORKER, START_READY);
+	plan(CHILD_WORKER, START_GROAN);
+	g_string_truncate(w->text, 0);
+	w->n_workers = 2;
+	g_assert_cmpint(reload(), ==, 0);
+	WAIT(w->n_reloaded == 3);
+	g_assert_true(logged(": on standard error: \"no such library\""));
+}
+
 /* A second word about the start: before or after the rest of its generation is ready. */
 static void test_ready_and_more(struct world *w, gconstpointer data)
 {
@@ -533,6 +556,7 @@ int main(int argc, char **argv)
 	ADD("never-ready/keeper", GUINT_TO_POINTER(CHILD_KEEPER), test_never_ready);
 	ADD("ready-twice", GUINT_TO_POINTER(START_TWICE), test_ready_and_more);
 	ADD("ready-then-failed", GUINT_TO_POINTER(START_REGRET), test_ready_and_more);
+	ADD("groan", NULL, test_groan);
 	ADD("keeper-result", NULL, test_keeper_result);
 	ADD("no-spawn", NULL, test_no_spawn);
 	ADD("keeper-death", NULL, test_keeper_death);
