@@ -26,7 +26,7 @@ static struct key *load(const void *data, size_t len)
 }
 
 /* With a key that was read, whatever it is. The file's last bytes are what is to be signed. */
-static void use(const struct key *key, const uint8_t *data, size_t len)
+static void use(struct key *key, const uint8_t *data, size_t len)
 {
 	static const char *const algorithms[] = {
 		"RSA-PSS-RSAE-SHA256", "RSA-PSS-SHA256", "ECDSA-SECP256R1-SHA256",

@@ -109,7 +109,7 @@ void grants_clear(struct grants *grants)
 	}
 }
 
-static int check(const struct key *key, const struct wire_key *what, int cert_fd, char *reason,
+static int check(struct key *key, const struct wire_key *what, int cert_fd, char *reason,
 		 size_t size)
 {
 	/* Not fstat(): with some C libraries that is a call that can look at any path. */

@@ -175,22 +175,6 @@ static int new_key(struct key **ret, const char *label, char *reason, size_t rea
 	return 0;
 }
 
-/* Of a key on a token the library says 0, and of its public key, too: but that has a curve. */
-static unsigned int curve_bits(gnutls_privkey_t key)
-{
-	gnutls_ecc_curve_t curve = GNUTLS_ECC_CURVE_INVALID;
-	gnutls_pubkey_t pub;
-	int size = 0;
-
-	if (gnutls_pubkey_init(&pub) < 0)
-		return 0;
-	if (gnutls_pubkey_import_privkey(pub, key, 0, 0) == 0 &&
-	    gnutls_pubkey_export_ecc_raw2(pub, &curve, NULL, NULL, 0) == 0)
-		size = gnutls_ecc_curve_get_size(curve);
-	gnutls_pubkey_deinit(pub);
-	return (unsigned int)size * 8;
-}
-
 static int check_kind(struct key *key, const char *label, char *reason, size_t reason_size)
 {
 	int pk = gnutls_privkey_get_pk_algorithm(key->key, &key->bits);
@@ -201,8 +185,6 @@ static int check_kind(struct key *key, const char *label, char *reason, size_t r
 		return -ENOTSUP;
 	}
 	key->pk = (gnutls_pk_algorithm_t)pk;
-	if (key->bits == 0 && key->pk == GNUTLS_PK_ECDSA)
-		key->bits = curve_bits(key->key);
 	return 0;
 }
 
@@ -281,7 +263,7 @@ static int key_id(gnutls_pubkey_t pubkey, uint8_t id[32])
 	return gnutls_pubkey_get_key_id(pubkey, GNUTLS_KEYID_USE_SHA256, id, &size);
 }
 
-int key_check_certificate(const struct key *key, const void *chain, size_t size,
+int key_check_certificate(struct key *key, const void *chain, size_t size,
 			  const char *key_label, const char *cert_label, char *reason,
 			  size_t reason_size)
 {
@@ -305,6 +287,9 @@ int key_check_certificate(const struct key *key, const void *chain, size_t size,
 			 "certificate in %s", key_label, cert_label);
 		r = -EKEYREJECTED;
 	} else {
+		/* Of a key on a token that has a curve the library does not say. */
+		if (key->bits == 0)
+			gnutls_pubkey_get_pk_algorithm(theirs, &key->bits);
 		r = 0;
 	}
 	if (ours)

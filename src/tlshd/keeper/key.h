@@ -32,11 +32,12 @@ int key_load_memory(struct key **ret, const void *data, size_t len, const char *
 void key_free(struct key *key);
 
 /*
- * Does the key belong to the first certificate of @chain (PEM or DER)?
+ * Does the key belong to the first certificate of @chain (PEM or DER)? What a token does not tell
+ * of the key is taken from that: before, one on a curve signs nothing.
  * Returns 0, or -EKEYREJECTED with a sentence naming @key_label
  * and @cert_label, or another negative errno with a sentence.
  */
-int key_check_certificate(const struct key *key, const void *chain, size_t size,
+int key_check_certificate(struct key *key, const void *chain, size_t size,
 			  const char *key_label, const char *cert_label,
 			  char *reason, size_t reason_size);
 
