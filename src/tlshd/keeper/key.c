@@ -18,6 +18,7 @@
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,8 @@
 #include "common/secret.h"
 
 #define KEY_FILE_MAX (256u << 10)	/* bytes */
+#define TOKEN_TRIES 5			/* where a token fails and does not say why */
+#define TOKEN_RETRY_MS 100
 #define BLANKS 64			/* RFC 8446 4.4.3 */
 #define CONTEXT_LEN 34			/* with its NUL */
 
@@ -122,11 +125,24 @@ static int import_bytes(struct key *key, const gnutls_datum_t *data, const char 
 	return is_encrypted(data, r) ? -ENOKEY : -EBADMSG;
 }
 
+/* Keepers start together, and a token, or its module, may not do with several at a time. Waits, then. */
+static bool is_busy_token(int code, unsigned int *tries)
+{
+	if (code != GNUTLS_E_PKCS11_ERROR || ++*tries == TOKEN_TRIES)
+		return false;
+	poll(NULL, 0, TOKEN_RETRY_MS);
+	return true;
+}
+
 static int import_url(struct key *key, const char *url, const char *label, char *reason,
 		      size_t reason_size)
 {
-	int r = gnutls_privkey_import_url(key->key, url, 0);
+	unsigned int tries = 0;
+	int r;
 
+	do
+		r = gnutls_privkey_import_url(key->key, url, 0);
+	while (is_busy_token(r, &tries));
 	if (r == 0)
 		return 0;
 	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
@@ -256,6 +272,17 @@ static int import_leaf(gnutls_pubkey_t pubkey, const void *chain, size_t size)
 	return r;
 }
 
+static int public_key(gnutls_pubkey_t pubkey, const struct key *key)
+{
+	unsigned int tries = 0;
+	int r;
+
+	do
+		r = gnutls_pubkey_import_privkey(pubkey, key->key, 0, 0);
+	while (is_busy_token(r, &tries));
+	return r;
+}
+
 static int key_id(gnutls_pubkey_t pubkey, uint8_t id[32])
 {
 	size_t size = 32;
@@ -278,7 +305,7 @@ int key_check_certificate(struct key *key, const void *chain, size_t size,
 	} else if (import_leaf(theirs, chain, size) < 0 || key_id(theirs, their_id) < 0) {
 		snprintf(reason, reason_size, "%s holds no certificate that can be read", cert_label);
 		r = -EBADMSG;
-	} else if (gnutls_pubkey_import_privkey(ours, key->key, 0, 0) < 0 ||
+	} else if (public_key(ours, key) < 0 ||
 		   key_id(ours, our_id) < 0) {
 		snprintf(reason, reason_size, "%s does not tell its public key", key_label);
 		r = -ENOKEY;

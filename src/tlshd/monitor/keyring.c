@@ -452,7 +452,7 @@ static int walk(int32_t keyring, unsigned int depth, struct wanted *w)
 	struct key_info info;
 	int n = members(keyring, &serials), r;
 
-	for (int i = 0; i < n && !w->serial; i++) {
+	for (int i = 0; serials && i < n && !w->serial; i++) {
 		if (!w->n_left) {
 			w->blind = true;
 			return -E2BIG;
