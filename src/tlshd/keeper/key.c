@@ -128,7 +128,10 @@ static int import_bytes(struct key *key, const gnutls_datum_t *data, const char 
 /* Keepers start together, and a token, or its module, may not do with several at a time. Waits, then. */
 static bool is_busy_token(int code, unsigned int *tries)
 {
-	if (code != GNUTLS_E_PKCS11_ERROR || ++*tries == TOKEN_TRIES)
+	bool passes = code == GNUTLS_E_PKCS11_ERROR ||
+		      code == GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE;
+
+	if (!passes || ++*tries == TOKEN_TRIES)
 		return false;
 	poll(NULL, 0, TOKEN_RETRY_MS);
 	return true;
