@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * What is short is said, and tried again with measure.
- *
- * A request for whose keyring the kernel has no quota is put behind the others by our module for
- * Linux 6.1 (others end it). When nothing else is queued there is no end of them: a few in a row
- * are enough for one turn. The others come nearer with each.
- */
+/* What is short is said, each kind once a minute. */
 #include "common/event-loop.h"
 #include "tlshd/monitor/request-private.h"
 
-#define USEC_PER_MSEC UINT64_C(1000)
-#define COMPLAIN_EVERY (60000 * USEC_PER_MSEC)	/* of each shortage */
+#define COMPLAIN_EVERY UINT64_C(60000000)	/* us, of each shortage */
 
 void requests_complain(struct requests *t, enum shortage what)
 {

@@ -44,6 +44,7 @@
 #define NO_MEMORY_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after an allocation failed */
 #define DONE_RETRY (20 * USEC_PER_MSEC)	/* the next DONE after the kernel had no memory for it */
 #define FAULTS_MAX 64	/* of ACCEPT in one turn; the kernel queues no more than 50 requests */
+/* Our module for Linux 6.1 puts those behind the others: alone in the queue there is no end of them. */
 #define QUOTA_IN_ROW 4	/* ... for want of quota, with no other result between them */
 #define QUOTA_RETRY (100 * USEC_PER_MSEC)	/* the next ACCEPT after as many */
 #define TURN_MAX 64	/* ACCEPTs before what else there is to do has its turn */
