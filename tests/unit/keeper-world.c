@@ -7,12 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "common/demote.h"
 #include "tlshd/keeper/keeper.h"
 #include "tlshd/monitor/spawn.h"
 
@@ -28,19 +26,6 @@ static const char *const algorithms[PKI_N_KEY_TYPES] = {
 };
 
 /* --- the keeper's process --- */
-
-int __real_demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step);
-int __wrap_demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step);
-
-/* Where nobody may lock memory, as in some containers, it is not locked: not what is tested here. */
-int __wrap_demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step)
-{
-	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
-
-	if (setrlimit(RLIMIT_MEMLOCK, &all) < 0)
-		flags &= ~(unsigned int)DEMOTE_LOCK_MEMORY;
-	return __real_demote(uid, gid, flags, ret_step);
-}
 
 void keeper_child(char **argv)
 {

@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -18,23 +17,9 @@
 #include "build-config.h"
 #include "common/channel.h"
 #include "common/child.h"
-#include "common/demote.h"
 #include "tlshd/keeper/keeper.h"
 #include "tlshd/monitor/spawn.h"
 #include "tlshd/worker/worker.h"
-
-int __real_demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step);
-int __wrap_demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step);
-
-/* Where nobody may lock memory, as in some containers, it is not locked: not what is tested here. */
-int __wrap_demote(uid_t uid, gid_t gid, enum demote_flags flags, const char **ret_step)
-{
-	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
-
-	if (setrlimit(RLIMIT_MEMLOCK, &all) < 0)
-		flags &= ~(unsigned int)DEMOTE_LOCK_MEMORY;
-	return __real_demote(uid, gid, flags, ret_step);
-}
 
 static int child(char **argv)
 {
