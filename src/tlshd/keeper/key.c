@@ -29,7 +29,7 @@
 #include "common/secret.h"
 
 #define KEY_FILE_MAX (256u << 10)	/* bytes */
-#define TOKEN_TRIES 5			/* where a token fails and does not say why */
+#define TOKEN_TRIES 5
 #define TOKEN_RETRY_MS 100
 #define BLANKS 64			/* RFC 8446 4.4.3 */
 #define CONTEXT_LEN 34			/* with its NUL */
@@ -38,6 +38,7 @@ struct key {
 	gnutls_privkey_t key;
 	gnutls_pk_algorithm_t pk;
 	unsigned int bits;
+	bool on_token;
 };
 
 static int check_size(off_t size, const char *label, char *reason, size_t reason_size)
@@ -125,13 +126,15 @@ static int import_bytes(struct key *key, const gnutls_datum_t *data, const char 
 	return is_encrypted(data, r) ? -ENOKEY : -EBADMSG;
 }
 
-/* Keepers start together, and a token, or its module, may not do with several at a time. Waits, then. */
+/*
+ * Keepers start together, and modules whose processes share files have moments at which one finds
+ * no object, or one without its attributes; they say so by whatever code. Waits, then. Of a wrong
+ * PIN a token takes count.
+ */
 static bool is_busy_token(int code, unsigned int *tries)
 {
-	bool passes = code == GNUTLS_E_PKCS11_ERROR ||
-		      code == GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE;
-
-	if (!passes || ++*tries == TOKEN_TRIES)
+	if (code >= 0 || code == GNUTLS_E_PKCS11_PIN_ERROR || code == GNUTLS_E_PKCS11_PIN_EXPIRED ||
+	    code == GNUTLS_E_PKCS11_PIN_LOCKED || ++*tries == TOKEN_TRIES)
 		return false;
 	poll(NULL, 0, TOKEN_RETRY_MS);
 	return true;
@@ -146,6 +149,7 @@ static int import_url(struct key *key, const char *url, const char *label, char 
 	do
 		r = gnutls_privkey_import_url(key->key, url, 0);
 	while (is_busy_token(r, &tries));
+	key->on_token = true;
 	if (r == 0)
 		return 0;
 	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
@@ -282,7 +286,7 @@ static int public_key(gnutls_pubkey_t pubkey, const struct key *key)
 
 	do
 		r = gnutls_pubkey_import_privkey(pubkey, key->key, 0, 0);
-	while (is_busy_token(r, &tries));
+	while (key->on_token && is_busy_token(r, &tries));
 	return r;
 }
 
@@ -299,7 +303,7 @@ int key_check_certificate(struct key *key, const void *chain, size_t size,
 {
 	gnutls_pubkey_t ours = NULL, theirs = NULL;
 	uint8_t our_id[32], their_id[32];
-	int r;
+	int r, code;
 
 	errno = 0;
 	snprintf(reason, reason_size, "%s: out of memory", cert_label);
@@ -308,9 +312,9 @@ int key_check_certificate(struct key *key, const void *chain, size_t size,
 	} else if (import_leaf(theirs, chain, size) < 0 || key_id(theirs, their_id) < 0) {
 		snprintf(reason, reason_size, "%s holds no certificate that can be read", cert_label);
 		r = -EBADMSG;
-	} else if (public_key(ours, key) < 0 ||
-		   key_id(ours, our_id) < 0) {
-		snprintf(reason, reason_size, "%s does not tell its public key", key_label);
+	} else if ((code = public_key(ours, key)) < 0 || (code = key_id(ours, our_id)) < 0) {
+		snprintf(reason, reason_size, "%s does not tell its public key: %s", key_label,
+			 gnutls_strerror(code));
 		r = -ENOKEY;
 	} else if (memcmp(our_id, their_id, sizeof(our_id)) != 0) {
 		snprintf(reason, reason_size, "%s does not belong to the first "

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A key on a token that fails for a moment, as it does when several keepers open it together:
+ * which failures are waited out, and how long. The token is a mock, as a real one fails when it
+ * likes; that of tests/vm/sandbox is real.
+ */
+#include <errno.h>
+#include <glib.h>
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <poll.h>
+#include <string.h>
+
+#include "pki.h"
+#include "tlshd/keeper/key.h"
+
+#define URL "pkcs11:token=t;object=key?pin-value=7531"
+#define TRIES 5
+
+static struct {
+	const struct pki_cert *cert;
+	int import_code, public_code;	/* what fails with that */
+	unsigned int import_fails, public_fails;	/* so often */
+	unsigned int n_imports, n_publics;
+	int waited;			/* ms */
+} token;
+
+int __wrap_gnutls_privkey_import_url(gnutls_privkey_t key, const char *url, unsigned int flags);
+int __wrap_gnutls_privkey_get_pk_algorithm(gnutls_privkey_t key, unsigned int *bits);
+int __real_gnutls_privkey_get_pk_algorithm(gnutls_privkey_t key, unsigned int *bits);
+int __wrap_gnutls_pubkey_import_privkey(gnutls_pubkey_t pubkey, gnutls_privkey_t key,
+					unsigned int usage, unsigned int flags);
+int __real_gnutls_pubkey_import_privkey(gnutls_pubkey_t pubkey, gnutls_privkey_t key,
+					unsigned int usage, unsigned int flags);
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout);
+
+int __wrap_gnutls_privkey_import_url(gnutls_privkey_t key, const char *url, unsigned int flags)
+{
+	g_assert_cmpstr(url, ==, URL);
+	if (token.n_imports++ < token.import_fails)
+		return token.import_code;
+	return gnutls_privkey_import_x509(key, token.cert->key, GNUTLS_PRIVKEY_IMPORT_COPY);
+}
+
+/* The library does not say the size of a key that is on a token and on a curve. */
+int __wrap_gnutls_privkey_get_pk_algorithm(gnutls_privkey_t key, unsigned int *bits)
+{
+	int r = __real_gnutls_privkey_get_pk_algorithm(key, bits);
+
+	if (token.n_imports)
+		*bits = 0;
+	return r;
+}
+
+int __wrap_gnutls_pubkey_import_privkey(gnutls_pubkey_t pubkey, gnutls_privkey_t key,
+					unsigned int usage, unsigned int flags)
+{
+	if (token.n_publics++ < token.public_fails)
+		return token.public_code;
+	return __real_gnutls_pubkey_import_privkey(pubkey, key, usage, flags);
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	g_assert_cmpint(n, ==, 0);
+	token.waited += timeout;
+	return 0;
+}
+
+/* A keeper's start with such a token: returns what came of it; the key signs when it is 0. */
+static int start(int import_code, unsigned int import_fails, int public_code,
+		 unsigned int public_fails, char *reason, size_t size)
+{
+	struct pki_spec spec = { .key = PKI_P256 };
+	struct pki_cert *cert = pki_issue(&spec, NULL);
+	uint8_t content[64 + 34 + 32], out[256];
+	struct key *key = NULL;
+	int r;
+
+	memset(&token, 0, sizeof(token));
+	token.cert = cert;
+	token.import_code = import_code;
+	token.import_fails = import_fails;
+	token.public_code = public_code;
+	token.public_fails = public_fails;
+	r = key_load(&key, -1, URL, "server.key", reason, size);
+	if (r == 0)
+		r = key_check_certificate(key, cert->pem, strlen(cert->pem), "server.key",
+					  "server.pem", reason, size);
+	if (r == 0) {
+		memset(content, ' ', sizeof(content));
+		memcpy(content + 64, "TLS 1.3, server CertificateVerify", 34);
+		g_assert_cmpint(key_sign(key, HS_SERVER, "ECDSA-SECP256R1-SHA256", content,
+					 sizeof(content), out, sizeof(out)), >, 0);
+	}
+	key_free(key);
+	pki_free(cert);
+	return r;
+}
+
+/* What libraries of tokens were seen to say, and what any might. */
+static const int passing[] = {
+	GNUTLS_E_PKCS11_ERROR, GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE,
+	GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE, GNUTLS_E_PKCS11_ATTRIBUTE_ERROR,
+	GNUTLS_E_PKCS11_SESSION_ERROR, GNUTLS_E_PKCS11_DEVICE_ERROR,
+};
+
+static void test_passes(void)
+{
+	char reason[512];
+	size_t i;
+	unsigned int n;
+
+	for (i = 0; i < G_N_ELEMENTS(passing); i++) {
+		for (n = 0; n < TRIES; n++) {
+			g_assert_cmpint(start(passing[i], n, 0, 0, reason, sizeof(reason)), ==, 0);
+			g_assert_cmpint(token.n_imports, ==, n + 1);
+			g_assert_cmpint(token.waited, ==, n * 100);
+			g_assert_cmpint(start(0, 0, passing[i], n, reason, sizeof(reason)), ==, 0);
+			g_assert_cmpint(token.n_publics, ==, n + 1);
+			g_assert_cmpint(token.waited, ==, n * 100);
+		}
+	}
+}
+
+static void test_lasts(void)
+{
+	char reason[512];
+	size_t i;
+	int r;
+
+	for (i = 0; i < G_N_ELEMENTS(passing); i++) {
+		r = start(passing[i], TRIES, 0, 0, reason, sizeof(reason));
+		g_assert_cmpint(r, ==, -ENOKEY);
+		g_assert_cmpint(token.n_imports, ==, TRIES);
+		g_assert_nonnull(strstr(reason, "server.key cannot be opened: "));
+		g_assert_nonnull(strstr(reason, gnutls_strerror(passing[i])));
+		r = start(0, 0, passing[i], TRIES, reason, sizeof(reason));
+		g_assert_cmpint(r, ==, -ENOKEY);
+		g_assert_cmpint(token.n_publics, ==, TRIES);
+		g_assert_nonnull(strstr(reason, "server.key does not tell its public key: "));
+		g_assert_nonnull(strstr(reason, gnutls_strerror(passing[i])));
+	}
+}
+
+/* A token locks itself after a few of those, for good. */
+static void test_pin(void)
+{
+	static const int codes[] = { GNUTLS_E_PKCS11_PIN_ERROR, GNUTLS_E_PKCS11_PIN_EXPIRED,
+				     GNUTLS_E_PKCS11_PIN_LOCKED };
+	char reason[512];
+	size_t i;
+
+	for (i = 0; i < G_N_ELEMENTS(codes); i++) {
+		g_assert_cmpint(start(codes[i], 1, 0, 0, reason, sizeof(reason)), ==, -ENOKEY);
+		g_assert_cmpint(token.n_imports, ==, 1);
+		g_assert_null(strstr(reason, "7531"));
+		g_assert_cmpint(start(0, 0, codes[i], 1, reason, sizeof(reason)), ==, -ENOKEY);
+		g_assert_cmpint(token.n_publics, ==, 1);
+		g_assert_cmpint(token.waited, ==, 0);
+	}
+}
+
+/* A key of a file that fails does so for good. */
+static void test_file(void)
+{
+	struct pki_spec spec = { .key = PKI_P256 };
+	struct pki_cert *cert = pki_issue(&spec, NULL);
+	struct key *key = NULL;
+	char reason[512];
+
+	memset(&token, 0, sizeof(token));
+	token.public_code = GNUTLS_E_PKCS11_ERROR;
+	token.public_fails = 1;
+	g_assert_cmpint(key_load_memory(&key, cert->key_pem, strlen(cert->key_pem), "server.key",
+					reason, sizeof(reason)), ==, 0);
+	g_assert_cmpint(key_check_certificate(key, cert->pem, strlen(cert->pem), "server.key",
+					      "server.pem", reason, sizeof(reason)), ==, -ENOKEY);
+	g_assert_cmpint(token.n_publics, ==, 1);
+	g_assert_cmpint(token.waited, ==, 0);
+	key_free(key);
+	pki_free(cert);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/token/passes", test_passes);
+	g_test_add_func("/token/lasts", test_lasts);
+	g_test_add_func("/token/pin", test_pin);
+	g_test_add_func("/token/file", test_file);
+	return g_test_run();
+}
