@@ -224,6 +224,9 @@ static int load_key(struct keeper *k, const struct child_files *files,
 		snprintf(reason, size, "%s: a private key without a certificate", what->label);
 		return -EINVAL;
 	}
+	/* The worker passes it over, too, and tells. */
+	if (what->identity == HS_IDENTITY_X509_PQ && !key_knows_certificate(cert->data, cert->size))
+		return 0;
 	r = key_load(&key, file->fd, what->url, what->label, reason, size);
 	if (r < 0)
 		return r;

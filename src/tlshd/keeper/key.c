@@ -260,23 +260,46 @@ void key_free(struct key *key)
 	free(key);
 }
 
-/* The public key of the first certificate. */
-static int import_leaf(gnutls_pubkey_t pubkey, const void *chain, size_t size)
+/* The first certificate, or NULL. */
+static gnutls_x509_crt_t read_leaf(const void *chain, size_t size)
 {
 	bool pem = memmem(chain, size, "-----BEGIN ", 11) != NULL;
 	size_t first = pem ? size : der_sequence_size(chain, size);
 	const gnutls_datum_t data = { (void *)(uintptr_t)chain, (unsigned int)first };
 	gnutls_x509_crt_t cert;
+
+	if (gnutls_x509_crt_init(&cert) < 0)
+		return NULL;
+	if (gnutls_x509_crt_import(cert, &data,
+				   pem ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER) < 0) {
+		gnutls_x509_crt_deinit(cert);
+		return NULL;
+	}
+	return cert;
+}
+
+bool key_knows_certificate(const void *chain, size_t size)
+{
+	gnutls_x509_crt_t cert = read_leaf(chain, size);
+	int pk;
+
+	if (!cert)
+		return true;
+	pk = gnutls_x509_crt_get_pk_algorithm(cert, NULL);
+	gnutls_x509_crt_deinit(cert);
+	return pk >= 0 && is_usable((gnutls_pk_algorithm_t)pk);
+}
+
+static int import_leaf(gnutls_pubkey_t pubkey, const void *chain, size_t size)
+{
+	gnutls_x509_crt_t cert = read_leaf(chain, size);
 	int r;
 
-	r = gnutls_x509_crt_init(&cert);
-	if (r < 0)
-		return r;
-	r = gnutls_x509_crt_import(cert, &data, pem ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER);
-	if (r == 0)
-		r = gnutls_pubkey_import_x509(pubkey, cert, 0);
+	if (!cert)
+		return -EBADMSG;
+	r = gnutls_pubkey_import_x509(pubkey, cert, 0);
 	gnutls_x509_crt_deinit(cert);
-	return r;
+	return r < 0 ? -EBADMSG : 0;
 }
 
 static int public_key(gnutls_pubkey_t pubkey, const struct key *key)

@@ -3,6 +3,7 @@
 #ifndef TLSHD_KEEPER_KEY_H
 #define TLSHD_KEEPER_KEY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,12 @@ void key_free(struct key *key);
 int key_check_certificate(struct key *key, const void *chain, size_t size,
 			  const char *key_label, const char *cert_label,
 			  char *reason, size_t reason_size);
+
+/*
+ * Whether this build of the TLS library knows the algorithm of the key in the first certificate of
+ * @chain (PEM or DER). True, too, of what cannot be read: key_check_certificate() says why not.
+ */
+bool key_knows_certificate(const void *chain, size_t size);
 
 /*
  * Signs @data, which must be the content of a TLS 1.3 CertificateVerify (RFC
