@@ -3,10 +3,12 @@
  * spawn_child() runs its own program again, which here is this test: with
  * --role= it looks at itself and tells the test what it is and has.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <malloc.h>
 #include <linux/close_range.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -261,6 +263,57 @@ static void test_freed_memory(void)
 #endif
 }
 
+/* --- the user database --- */
+
+static struct {
+	struct passwd *user;
+	int error;
+} database;
+
+struct passwd *__wrap_getpwnam(const char *name);
+
+struct passwd *__wrap_getpwnam(const char *name)
+{
+	if (database.error)
+		errno = database.error;
+	return database.user;
+}
+
+static int find_user(struct passwd *user, int error, struct spawn_user *ret, const char *part)
+{
+	char reason[512] = "";
+	int r;
+
+	database.user = user;
+	database.error = error;
+	errno = EIO;	/* of some earlier call */
+	r = spawn_find_user(CHILD_KEEPER, ret, reason, sizeof(reason));
+	if (part)
+		g_assert_nonnull(strstr(reason, part));
+	return r;
+}
+
+/* One that is not there needs an administrator, one that cannot be looked for may be found later. */
+static void test_users(void)
+{
+	static const int none[] = { 0, ENOENT, ESRCH, EBADF, EPERM };
+	static const int passing[] = { EIO, ENOMEM, EMFILE, ENFILE, EINTR, EAGAIN };
+	struct passwd root = { .pw_uid = 0, .pw_gid = 0 }, user = { .pw_uid = 7, .pw_gid = 8 };
+	struct spawn_user found = { 0 };
+	size_t i;
+
+	for (i = 0; i < G_N_ELEMENTS(none); i++)
+		g_assert_cmpint(find_user(NULL, none[i], &found, "systemd-sysusers"), ==, -ENOENT);
+	for (i = 0; i < G_N_ELEMENTS(passing); i++)
+		g_assert_cmpint(find_user(NULL, passing[i], &found, strerror(passing[i])), ==,
+				-passing[i]);
+	g_assert_cmpint(find_user(&root, 0, &found, "is root"), ==, -EPERM);
+	g_assert_cmpuint(found.uid + found.gid, ==, 0);
+	g_assert_cmpint(find_user(&user, EIO, &found, NULL), ==, 0);
+	g_assert_cmpuint(found.uid, ==, 7);
+	g_assert_cmpuint(found.gid, ==, 8);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && g_str_has_prefix(argv[1], "--role="))
@@ -268,6 +321,7 @@ int main(int argc, char **argv)
 	/* Whatever the test was started with is not to be seen in its children. */
 	g_assert_no_errno(close_range(3, ~0u, CLOSE_RANGE_CLOEXEC));
 	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/spawn/users", test_users);
 	g_test_add_func("/spawn/who", test_who);
 	g_test_add_func("/spawn/environment", test_environment);
 	g_test_add_func("/spawn/signals", test_signals);

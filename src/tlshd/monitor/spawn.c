@@ -49,8 +49,19 @@ const char *spawn_kind_name(enum child_kind kind)
 
 int spawn_find_user(enum child_kind kind, struct spawn_user *ret, char *reason, size_t reason_size)
 {
-	const struct passwd *pw = getpwnam(kinds[kind].user);
+	const struct passwd *pw;
+	int r;
 
+	errno = 0;
+	pw = getpwnam(kinds[kind].user);
+	/* Where there is none the sources of users say so in various ways. */
+	if (!pw && (errno == EIO || errno == ENOMEM || errno == EMFILE || errno == ENFILE ||
+		    errno == EINTR || errno == EAGAIN)) {
+		r = -errno;
+		snprintf(reason, reason_size, "cannot look for the user \"%s\": %s",
+			 kinds[kind].user, strerror(-r));
+		return r;
+	}
 	if (!pw) {
 		snprintf(reason, reason_size,
 			 "there is no user \"%s\" for the %ss to run as; create the daemon's users with: systemd-sysusers tlshd.conf",

@@ -20,8 +20,9 @@ struct spawn_user {
 
 /*
  * Looks up the user of @kind in the user database (which is to be local: the
- * daemon runs before the network). Returns 0, or -ENOENT with a sentence that
- * says what to do.
+ * daemon runs before the network). Returns 0; -ENOENT where there is none, or
+ * -EPERM where it is root; or another negative errno where that cannot be told
+ * now. With a sentence that says what to do.
  */
 int spawn_find_user(enum child_kind kind, struct spawn_user *ret, char *reason, size_t reason_size);
 
