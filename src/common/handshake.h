@@ -18,7 +18,7 @@ enum hs_role {
 
 /* The consumer's wish, include/uapi/linux/handshake.h "auth". */
 enum hs_auth {
-	HS_AUTH_UNAUTH,		/* client: none of its own; server: none at all */
+	HS_AUTH_UNAUTH,		/* client: none of its own; server: asks for none */
 	HS_AUTH_PSK,
 	HS_AUTH_X509,
 	HS_N_AUTHS,
@@ -29,7 +29,7 @@ enum hs_auth {
 #define HS_TEXT_MAX 512		/* subject, names, reason, NUL included */
 #define HS_SHORT_MAX 48		/* cipher, group, protocol names, NUL included */
 #define HS_PEERIDS_MAX 5	/* handshake.yaml: peer-identity */
-#define HS_PSK_IDENTITY_MAX 1024	/* a PSK identity, NUL included; NVMe/TCP's are at most 520 */
+#define HS_PSK_IDENTITY_MAX 1024	/* a PSK identity, NUL included; NVMe/TCP's are at most 521 */
 #define HS_PSK_MAX 64		/* bytes of a pre-shared key */
 
 /* An identity of this host, the index of a key in the keeper. */

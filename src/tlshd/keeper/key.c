@@ -154,7 +154,7 @@ static int import_url(struct key *key, const char *url, const char *label, char 
 		return 0;
 	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
 		 r == GNUTLS_E_PKCS11_PIN_ERROR ?
-		 "it wants a PIN: give pin-source= in the URL" : gnutls_strerror(r));
+		 "it wants a PIN, or not this one: give pin-source=/FILE in the URL" : gnutls_strerror(r));
 	return -ENOKEY;
 }
 

@@ -2,7 +2,7 @@
 /*
  * The configuration: an INI file, read once into an object that never changes
  * afterwards; a reload makes a new one. tlshd.conf(5) is its manual, the table
- * in config.c its definition.
+ * in config-table.c its definition.
  */
 #ifndef TLSHD_MONITOR_CONFIG_H
 #define TLSHD_MONITOR_CONFIG_H

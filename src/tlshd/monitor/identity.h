@@ -24,7 +24,7 @@ struct own_identity {
  * ".nfsd" and @keyrings (NULL-terminated names) linked meanwhile. Whether they
  * hold what they should and belong together is for the keeper to find out; only
  * a certificate with a private key in it is refused here, because certificates
- * are given to workers. Returns HS_OK; HS_KEY_* or HS_INTERNAL with a sentence
+ * are given to workers. Returns HS_OK; HS_KEY_*, HS_BUSY or HS_INTERNAL with a sentence
  * for a person in @reason, @ret untouched.
  */
 enum hs_outcome own_identity_read(struct own_identity *ret, int32_t certificate,

@@ -55,8 +55,8 @@ enum hs_outcome psk_choose(struct psk *ret, const int32_t *serials, unsigned int
  * A server: the key of @identity, as the client sent it. Looked for in @keyring
  * (a serial) only, unless it is 0; else in ".nvme" and @keyrings in their order. A
  * key that cannot be used is reported only when no other keyring has a good one.
- * Returns HS_OK; HS_PSK_UNKNOWN; HS_KEY_* or HS_UNSUPPORTED, with a sentence in
- * @reason that quotes the identity, @ret untouched.
+ * Returns HS_OK; HS_PSK_UNKNOWN; HS_KEY_*, HS_BUSY, HS_INTERNAL or HS_UNSUPPORTED,
+ * with a sentence in @reason that quotes the identity, @ret untouched.
  */
 enum hs_outcome psk_find(struct psk *ret, const char *identity, int32_t keyring,
 			 const char *const *keyrings, char *reason, size_t reason_size);

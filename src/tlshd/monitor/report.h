@@ -13,14 +13,14 @@ struct report {
 	enum hs_auth auth;
 	const char *peer;	/* remote address and port, as text */
 	const char *peername;	/* what the consumer asked for; "" = nothing */
-	uint64_t duration_us;	/* from ACCEPT to DONE */
+	uint64_t duration_us;	/* from ACCEPT to the outcome */
 	unsigned int status;	/* what DONE carried */
 	const char *psk_identity;	/* a PSK's; NULL or "": not known */
 	int32_t key;		/* serial of the PSK that was used; 0: none */
 	const struct hs_result *result;
 };
 
-/* LOG_INFO for success, LOG_WARNING for what peer or network did, LOG_ERR for what is ours. */
+/* LOG_INFO for success, LOG_ERR for what is wrong here for all handshakes, else LOG_WARNING. */
 void report_handshake(const struct log *log, const struct report *report);
 
 /* The remote address of @fd as "192.0.2.1:2049" or "[2001:db8::1]:2049"; "unknown peer". Returns @buf. */
