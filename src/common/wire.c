@@ -206,6 +206,9 @@ static void signed_fields(struct cursor *c, struct wire_signed *s)
 	u64(c, &s->job);
 	u32(c, &s->error);
 	bytes(c, s->signature, &s->len, sizeof(s->signature));
+	/* Its negative is to be one as well, and not a length. */
+	if (s->error > WIRE_ERRNO_MAX || (s->error && s->len))
+		c->bad = true;
 }
 
 static void ask_fields(struct cursor *c, struct wire_ask *a)

@@ -92,9 +92,11 @@ struct wire_sign {
 	uint8_t data[WIRE_SIGN_DATA_MAX];
 };
 
+#define WIRE_ERRNO_MAX 4095	/* as the kernel has it, MAX_ERRNO */
+
 struct wire_signed {
 	uint64_t job;
-	uint32_t error;		/* 0 or a positive errno */
+	uint32_t error;		/* 0 or a positive errno, up to WIRE_ERRNO_MAX */
 	uint16_t len;		/* 0 on error */
 	uint8_t signature[WIRE_SIGNATURE_MAX];
 };

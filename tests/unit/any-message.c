@@ -173,7 +173,9 @@ void any_message(enum wire_type type, struct wire_message *m)
 		break;
 	case WIRE_SIGNED:
 		m->signed_.job = any_u64();
-		m->signed_.error = g_rand_int(rng);
+		m->signed_.error = below(2) ? below(WIRE_ERRNO_MAX + 1) : 0;
+		if (m->signed_.error)
+			break;
 		any_bytes(m->signed_.signature, &m->signed_.len, sizeof(m->signed_.signature));
 		break;
 	default:

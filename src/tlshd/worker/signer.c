@@ -9,17 +9,22 @@
 #include "common/channel.h"
 #include "common/child.h"
 #include "common/cleanup.h"
+#include "common/event-loop.h"
 #include "common/text.h"
 
 /* A TPM takes a few hundred; less than any usual deadline, so that requests are answered at once. */
 #define ANSWER_LIMIT_MS 4000
+#define USEC_PER_MSEC UINT64_C(1000)
 
 /* The answer to @job; one to an earlier request that we no longer wait for is passed over. */
 static int receive(int channel, uint64_t job, struct wire_message *msg)
 {
-	for (;;) {
+	uint64_t now = clock_now(), end = now + ANSWER_LIMIT_MS * USEC_PER_MSEC;
+
+	for (; now < end; now = clock_now()) {
 		CLEANUP_FD int stray = -1;
-		int r = channel_wait(channel, ANSWER_LIMIT_MS);
+		uint64_t left = (end - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
+		int r = channel_wait(channel, (int)left);
 
 		if (!r)
 			r = channel_recv(channel, msg, &stray);
@@ -32,6 +37,7 @@ static int receive(int channel, uint64_t job, struct wire_message *msg)
 		if (msg->signed_.job == job)
 			return 0;
 	}
+	return -ETIMEDOUT;
 }
 
 int signer_sign(void *ctx, uint64_t job, enum hs_role role, enum hs_identity identity,
