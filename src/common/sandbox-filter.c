@@ -203,6 +203,8 @@ int sandbox_filter(enum sandbox_role role, const char **ret_step)
 	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (!r)	/* demote() has set it; if not, that is to be seen */
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0);
+	if (!r)	/* a token's module may have threads by now */
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
 	if (!r)	/* an errno of the kernel's as it is: some pass */
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_API_SYSRAWRC, 1);
 	if (!r)	/* a binary tree */

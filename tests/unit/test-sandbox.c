@@ -9,6 +9,7 @@
 #include <glib.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -157,6 +158,39 @@ static void test_token(void)
 	}
 }
 
+static void *start_program(void *pipe_end)
+{
+	char name[] = "true", *const argv[] = { name, NULL }, *const envp[] = { NULL };
+	char byte;
+
+	if (read(*(int *)pipe_end, &byte, 1) == 1)
+		execve("/bin/true", argv, envp);
+	return NULL;
+}
+
+/* One that its module started while the key was loaded is confined as well. */
+static void test_former_thread(void)
+{
+	g_autofree char *end = NULL, *wanted = g_strdup_printf("killed by signal %d", SIGSYS);
+	const char *step = "";
+	int status, ends[2];
+	pthread_t thread;
+	pid_t pid = fork();
+
+	g_assert_cmpint(pid, >=, 0);
+	if (!pid) {
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || pipe(ends) < 0 ||
+		    pthread_create(&thread, NULL, start_program, ends) != 0 ||
+		    sandbox_filter(SANDBOX_KEEPER_TOKEN, &step) < 0 || write(ends[1], "x", 1) != 1)
+			_exit(SET_UP_FAILED);
+		pthread_join(thread, NULL);
+		_exit(CAME_BACK);
+	}
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	end = status_text(status);
+	g_assert_cmpstr(end, ==, wanted);
+}
+
 /* ---- setting it up ------------------------------------------------------------------------ */
 
 /* Filters that let everything pass, until the kernel takes none of @n instructions any more. */
@@ -291,6 +325,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sandbox/architectures", test_architectures);
 	g_test_add_func("/sandbox/abort", test_abort);
 	g_test_add_func("/sandbox/token", test_token);
+	g_test_add_func("/sandbox/former-thread", test_former_thread);
 	g_test_add_func("/sandbox/no-room", test_no_room);
 	g_test_add_func("/sandbox/order", test_order);
 	g_test_add_func("/sandbox/cost", test_cost);
