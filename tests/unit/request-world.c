@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -334,7 +333,8 @@ void pool_forget(struct pool *pool, struct pair *pair, uint64_t id, bool cancel,
 		if (a->id != id)
 			continue;
 		a->n_forgotten++;
-		a->n_cancelled += cancel;
+		if (cancel && ++a->n_cancelled)	/* its result was under way, and is read in here */
+			g_assert_cmpint(answer_as(pair, id, HS_TIMEOUT, false), ==, POOL_LATE);
 		g_hash_table_iter_remove(&iter);
 		g_assert_true(keeper == keeper_knows(a));
 		a->n_told[WIRE_CANCEL] += keeper && !pair->dying;
@@ -402,7 +402,7 @@ void set_up(struct world *w, gconstpointer unused)
 	alarm(60);
 	world = w;
 	w->n_fds = count_fds();
-	w->max = UINT_MAX;
+	w->max = G_MAXUINT;
 	w->starved = -1000000;
 	w->rng = g_rand_new_with_seed(SEED);
 	w->log = (struct log){ LOG_DEBUG, sink, NULL };
@@ -507,7 +507,7 @@ void wait_told(struct asked *a)
 
 void set_limits(unsigned int max, unsigned int delay_done)
 {
-	struct requests_limits limits = { world->max = max, UINT_MAX, UINT_MAX, delay_done };
+	struct requests_limits limits = { world->max = max, G_MAXUINT, G_MAXUINT, delay_done };
 
 	requests_set_limits(world->table, &limits);
 }

@@ -132,7 +132,7 @@ enum pool_verdict requests_keys(struct requests *t, struct pair *pair,
 	bool good;
 
 	/* Answered before by deadline: nobody waits for it any more. */
-	if (!req || req->delayed || req->unanswered)
+	if (!req || req->delayed || req->over)
 		return POOL_LATE;
 	if (req->pair != pair)
 		return POOL_VIOLATION;

@@ -44,7 +44,8 @@ struct request {
 	sd_event_source *timer;		/* the deadline; the wait before DONE, or the next try of it */
 	struct hs_result *delayed;	/* the result that waits for delay_done */
 	struct limits_entry limits;
-	bool unanswered;		/* all is over, but the answer had to wait */
+	bool over;			/* it has its outcome: what its worker says now is late */
+	bool unanswered;		/* ... but the answer had to wait */
 	unsigned int status;		/* which is this, and */
 	uint32_t remote_auth;
 	enum asking asking;

@@ -295,6 +295,7 @@ static void complete(struct request *req, const struct hs_result *result)
 		.result = result, .psk_identity = req->identity, .key = req->key,
 	};
 
+	req->over = true;
 	req->status = report.status;
 	req->remote_auth = remote_auth(req, result);
 	limits_give_back(t->limits, &req->limits);
@@ -320,6 +321,7 @@ static void complete(struct request *req, const struct hs_result *result)
 /* By a limit, which has been said: without a line of its own, for there may be thousands. */
 static void refuse(struct request *req)
 {
+	req->over = true;
 	req->status = hs_outcome_errno(HS_BUSY);
 	req->table->n_failed++;
 	req->unanswered = !answer(req);
@@ -542,8 +544,8 @@ enum pool_verdict requests_result(struct requests *t, struct pair *pair,
 	struct request *req = request_find(t, result->id);
 	enum pool_verdict verdict = POOL_FINE;
 
-	/* Answered before, by deadline; or there never was one. */
-	if (!req || req->delayed || req->unanswered)
+	/* Answered before, by deadline, if only just; or there never was one. */
+	if (!req || req->delayed || req->over)
 		return POOL_LATE;
 	/* Another worker's, or success without the key that it takes: a lie. */
 	if (req->pair != pair || (result->outcome == HS_OK && !request_has_keys(req)))
