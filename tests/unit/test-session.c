@@ -232,10 +232,17 @@ static void test_no_common_cipher(void)
 
 static void test_ktls_refused(void)
 {
-	static const struct { int name, error; const char *reason; } cases[] = {
-		{ TCP_ULP, ENOENT, "the kernel has no kTLS" },
-		{ TLS_TX, EINVAL, "AES-128-GCM" },
-		{ TLS_RX, EIO, "TLS_RX" },
+	static const struct {
+		int name, error;
+		const char *reason;
+		enum hs_outcome want;
+	} cases[] = {
+		{ TCP_ULP, ENOENT, "the kernel has no kTLS", HS_KTLS },
+		{ TLS_TX, EINVAL, "AES-128-GCM", HS_KTLS },
+		{ TLS_RX, EIO, "TLS_RX", HS_KTLS },
+		{ TCP_ULP, ENOMEM, "TCP_ULP", HS_BUSY },
+		{ TLS_TX, ENOBUFS, "TLS_TX", HS_BUSY },
+		{ TLS_RX, ENOMEM, "TLS_RX", HS_BUSY },
 	};
 	size_t i;
 
@@ -247,11 +254,33 @@ static void test_ktls_refused(void)
 		kernels[p.fd[HS_SERVER]].fail_name = cases[i].name;
 		kernels[p.fd[HS_SERVER]].fail_errno = cases[i].error;
 		pair_run(&p);
-		assert_outcome(&p, HS_SERVER, HS_KTLS);
+		assert_outcome(&p, HS_SERVER, cases[i].want);
 		assert_reason(&p, HS_SERVER, cases[i].reason);
 		assert_outcome(&p, HS_CLIENT, HS_OK);
 		pair_close(&p);
 	}
+}
+
+/* A connection that was reset before we look at it has no address of a peer any more. */
+static void test_reset(void)
+{
+	static const struct linger at_once = { .l_onoff = 1 };
+	struct side client = plain_client(), server = plain_server();
+	struct pair p;
+
+	pair_open(&p, &client, &server);
+	p.job[HS_CLIENT].peername[0] = '\0';
+	g_assert_no_errno(setsockopt(p.fd[HS_SERVER], SOL_SOCKET, SO_LINGER, &at_once,
+				     sizeof(at_once)));
+	close(p.fd[HS_SERVER]);
+	p.fd[HS_SERVER] = -1;
+	g_assert_cmpint(session_new(&p.session[HS_CLIENT], client.engine, &p.job[HS_CLIENT],
+				    p.fd[HS_CLIENT]), ==, 0);
+	while (p.status[HS_CLIENT] != SESSION_ENDED)
+		pair_step(&p, HS_CLIENT);
+	assert_outcome(&p, HS_CLIENT, HS_CLOSED);
+	assert_reason(&p, HS_CLIENT, "before the handshake");
+	pair_close(&p);
 }
 
 /* Many at once in one engine, interleaved: the signature's job is always the right one. */
@@ -316,6 +345,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/session/wrong-key", test_wrong_key);
 	g_test_add_func("/session/no-common-cipher", test_no_common_cipher);
 	g_test_add_func("/session/ktls-refused", test_ktls_refused);
+	g_test_add_func("/session/reset", test_reset);
 	g_test_add_func("/session/interleaved", test_interleaved);
 	r = g_test_run();
 	pair_pki_free();

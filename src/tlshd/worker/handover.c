@@ -85,8 +85,8 @@ void session_hand_over(struct session *s, struct hs_result *result)
 		if (r == -ENOTCONN)
 			session_peer_gone(s);
 		else if (r < 0)
-			verdict_set(&s->verdict, HS_KTLS, 0, "the kernel did not take the keys: %s: %s",
-				    step, strerror(-r));
+			verdict_set(&s->verdict, hs_is_shortage(r) ? HS_BUSY : HS_KTLS, 0,
+				    "the kernel did not take the keys: %s: %s", step, strerror(-r));
 		else if (ktls != KTLS_OK)
 			refused_by_kernel(s, ktls, step, keys.cipher);
 	}

@@ -288,14 +288,27 @@ static int on_certificates(gnutls_session_t tls)
 	return s->verified ? 0 : -1;
 }
 
+static void no_address(struct session *s, int error)
+{
+	if (error == -ENOTCONN)
+		verdict_set(&s->verdict, HS_CLOSED, 0,
+			    "the server closed the connection before the handshake");
+	else
+		verdict_set(&s->verdict, hs_is_shortage(error) ? HS_BUSY : HS_UNSUPPORTED,
+			    GNUTLS_A_INTERNAL_ERROR,
+			    "the request names no server and the socket has no IP address: %s",
+			    strerror(-error));
+}
+
 static void find_peername(struct session *s)
 {
 	char quoted[HS_NAME_MAX];
+	int r;
 
 	if (s->job.peername[0] == '\0') {
-		if (peername_from_socket(s->fd, &s->want) < 0)
-			verdict_set(&s->verdict, HS_UNSUPPORTED, GNUTLS_A_INTERNAL_ERROR,
-				    "the request names no server and the socket has no IP address");
+		r = peername_from_socket(s->fd, &s->want);
+		if (r < 0)
+			no_address(s, r);
 	} else if (peername_parse(s->job.peername, &s->want) < 0) {
 		verdict_set(&s->verdict, HS_UNSUPPORTED, GNUTLS_A_INTERNAL_ERROR,
 			    "the request is for \"%s\", which is neither a DNS name nor an IP "
