@@ -165,7 +165,7 @@ static void test_cancel(struct world *w, gconstpointer unused)
 	give(w, 4, HS_CLIENT, "x", cert->pem);
 	expect_refused(w, 4, HS_KEY_UNUSABLE, "");
 	/* Its worker may have asked before it heard; but not twice. */
-	expect_refused_signature(w, 2, HS_CLIENT, PKI_ED25519, ECANCELED);
+	expect_refused_signature(w, 2, HS_CLIENT, PKI_ED25519, ENOBUFS);
 	expect_signature(w, 1, HS_CLIENT, HS_IDENTITY_JOB, cert, PKI_ED25519);
 	expect_signature(w, 3, HS_CLIENT, HS_IDENTITY_JOB, cert, PKI_ED25519);
 	/* Its number is free again. */

@@ -22,6 +22,8 @@ static struct {
 	int import_code, public_code;	/* what fails with that */
 	unsigned int import_fails, public_fails;	/* so often */
 	unsigned int n_imports, n_publics;
+	int sign_code;			/* each signature; 0: is made */
+	const char *url;
 	int waited;			/* ms */
 } token;
 
@@ -32,11 +34,17 @@ int __wrap_gnutls_pubkey_import_privkey(gnutls_pubkey_t pubkey, gnutls_privkey_t
 					unsigned int usage, unsigned int flags);
 int __real_gnutls_pubkey_import_privkey(gnutls_pubkey_t pubkey, gnutls_privkey_t key,
 					unsigned int usage, unsigned int flags);
+int __wrap_gnutls_privkey_sign_data2(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm,
+				     unsigned int flags, const gnutls_datum_t *data,
+				     gnutls_datum_t *signature);
+int __real_gnutls_privkey_sign_data2(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm,
+				     unsigned int flags, const gnutls_datum_t *data,
+				     gnutls_datum_t *signature);
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout);
 
 int __wrap_gnutls_privkey_import_url(gnutls_privkey_t key, const char *url, unsigned int flags)
 {
-	g_assert_cmpstr(url, ==, URL);
+	g_assert_cmpstr(url, ==, token.url);
 	if (token.n_imports++ < token.import_fails)
 		return token.import_code;
 	return gnutls_privkey_import_x509(key, token.cert->key, GNUTLS_PRIVKEY_IMPORT_COPY);
@@ -60,11 +68,29 @@ int __wrap_gnutls_pubkey_import_privkey(gnutls_pubkey_t pubkey, gnutls_privkey_t
 	return __real_gnutls_pubkey_import_privkey(pubkey, key, usage, flags);
 }
 
+int __wrap_gnutls_privkey_sign_data2(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm,
+				     unsigned int flags, const gnutls_datum_t *data,
+				     gnutls_datum_t *signature)
+{
+	return token.sign_code ? token.sign_code :
+	       __real_gnutls_privkey_sign_data2(key, algorithm, flags, data, signature);
+}
+
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
 {
 	g_assert_cmpint(n, ==, 0);
 	token.waited += timeout;
 	return 0;
+}
+
+static int sign(const struct key *key)
+{
+	uint8_t content[64 + 34 + 32], out[256];
+
+	memset(content, ' ', sizeof(content));
+	memcpy(content + 64, "TLS 1.3, server CertificateVerify", 34);
+	return key_sign(key, HS_SERVER, "ECDSA-SECP256R1-SHA256", content, sizeof(content), out,
+			sizeof(out));
 }
 
 /* A keeper's start with such a token: returns what came of it; the key signs when it is 0. */
@@ -73,11 +99,11 @@ static int start(int import_code, unsigned int import_fails, int public_code,
 {
 	struct pki_spec spec = { .key = PKI_P256 };
 	struct pki_cert *cert = pki_issue(&spec, NULL);
-	uint8_t content[64 + 34 + 32], out[256];
 	struct key *key = NULL;
 	int r;
 
 	memset(&token, 0, sizeof(token));
+	token.url = URL;
 	token.cert = cert;
 	token.import_code = import_code;
 	token.import_fails = import_fails;
@@ -87,12 +113,8 @@ static int start(int import_code, unsigned int import_fails, int public_code,
 	if (r == 0)
 		r = key_check_certificate(key, cert->pem, strlen(cert->pem), "server.key",
 					  "server.pem", reason, size);
-	if (r == 0) {
-		memset(content, ' ', sizeof(content));
-		memcpy(content + 64, "TLS 1.3, server CertificateVerify", 34);
-		g_assert_cmpint(key_sign(key, HS_SERVER, "ECDSA-SECP256R1-SHA256", content,
-					 sizeof(content), out, sizeof(out)), >, 0);
-	}
+	if (r == 0)
+		g_assert_cmpint(sign(key), >, 0);
 	key_free(key);
 	pki_free(cert);
 	return r;
@@ -161,6 +183,42 @@ static void test_pin(void)
 	}
 }
 
+/* Nor is a TPM asked again with a wrong password. */
+static void test_tpm(void)
+{
+	struct key *key = NULL;
+	char reason[512];
+
+	memset(&token, 0, sizeof(token));
+	token.url = "tpmkey:uuid=7";
+	token.import_code = GNUTLS_E_TPM_KEY_PASSWORD_ERROR;
+	token.import_fails = 1;
+	g_assert_cmpint(key_load(&key, -1, token.url, "server.key", reason, sizeof(reason)), ==,
+			-ENOKEY);
+	g_assert_cmpint(token.n_imports, ==, 1);
+	g_assert_cmpint(token.waited, ==, 0);
+}
+
+/* Memory that is short at a signature may be there for the next; all else is the key's fault. */
+static void test_signature(void)
+{
+	struct pki_spec spec = { .key = PKI_P256 };
+	struct pki_cert *cert = pki_issue(&spec, NULL);
+	struct key *key = NULL;
+	char reason[512];
+
+	memset(&token, 0, sizeof(token));
+	g_assert_cmpint(key_load_memory(&key, cert->key_pem, strlen(cert->key_pem), "server.key",
+					reason, sizeof(reason)), ==, 0);
+	g_assert_cmpint(sign(key), >, 0);
+	token.sign_code = GNUTLS_E_MEMORY_ERROR;
+	g_assert_cmpint(sign(key), ==, -ENOMEM);
+	token.sign_code = GNUTLS_E_PKCS11_DEVICE_ERROR;
+	g_assert_cmpint(sign(key), ==, -EIO);
+	key_free(key);
+	pki_free(cert);
+}
+
 /* A key of a file that fails does so for good. */
 static void test_file(void)
 {
@@ -188,6 +246,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/token/passes", test_passes);
 	g_test_add_func("/token/lasts", test_lasts);
 	g_test_add_func("/token/pin", test_pin);
+	g_test_add_func("/token/tpm", test_tpm);
+	g_test_add_func("/token/signature", test_signature);
 	g_test_add_func("/token/file", test_file);
 	return g_test_run();
 }

@@ -71,8 +71,8 @@ static int answer(struct keeper *k, const struct wire_sign *request, struct wire
 		r = sign(once ? once : k->keys[request->role][request->identity], request, ret);
 		break;
 	case GRANT_ENDED:
-		tell_of_refusal(k, "it was asked for after the handshake had ended");
-		r = -ECANCELED;
+		tell_of_refusal(k, "it was asked for after the handshake had ended, or there was no room for that");
+		r = -ENOBUFS;	/* who asks for one that has ended does not listen any more */
 		break;
 	default:
 		log_error(&k->log, "the worker asks for a signature as a %s for which it has no handshake",
@@ -86,7 +86,7 @@ static int answer(struct keeper *k, const struct wire_sign *request, struct wire
 	ret->job = request->job;
 	ret->error = r < 0 ? -r : 0;
 	ret->len = r < 0 ? 0 : r;
-	if (r < 0 && r != -ECANCELED)
+	if (r < 0 && r != -ENOBUFS)
 		log_error(&k->log, "no signature with %s: %s", request->algorithm, strerror(-r));
 	return 0;
 }

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "common/der.h"
@@ -38,7 +39,7 @@ struct key {
 	gnutls_privkey_t key;
 	gnutls_pk_algorithm_t pk;
 	unsigned int bits;
-	bool on_token;
+	bool on_token;		/* of PKCS#11 */
 };
 
 static int check_size(off_t size, const char *label, char *reason, size_t reason_size)
@@ -129,12 +130,13 @@ static int import_bytes(struct key *key, const gnutls_datum_t *data, const char 
 /*
  * Keepers start together, and modules whose processes share files have moments at which one finds
  * no object, or one without its attributes; they say so by whatever code. Waits, then. Of a wrong
- * PIN a token takes count.
+ * PIN a token takes count, and a TPM of a wrong password.
  */
-static bool is_busy_token(int code, unsigned int *tries)
+static bool is_busy_token(const struct key *key, int code, unsigned int *tries)
 {
-	if (code >= 0 || code == GNUTLS_E_PKCS11_PIN_ERROR || code == GNUTLS_E_PKCS11_PIN_EXPIRED ||
-	    code == GNUTLS_E_PKCS11_PIN_LOCKED || ++*tries == TOKEN_TRIES)
+	if (code >= 0 || !key->on_token || code == GNUTLS_E_PKCS11_PIN_ERROR ||
+	    code == GNUTLS_E_PKCS11_PIN_EXPIRED || code == GNUTLS_E_PKCS11_PIN_LOCKED ||
+	    ++*tries == TOKEN_TRIES)
 		return false;
 	poll(NULL, 0, TOKEN_RETRY_MS);
 	return true;
@@ -146,10 +148,10 @@ static int import_url(struct key *key, const char *url, const char *label, char 
 	unsigned int tries = 0;
 	int r;
 
+	key->on_token = strncasecmp(url, "pkcs11:", 7) == 0;
 	do
 		r = gnutls_privkey_import_url(key->key, url, 0);
-	while (is_busy_token(r, &tries));
-	key->on_token = true;
+	while (is_busy_token(key, r, &tries));
 	if (r == 0)
 		return 0;
 	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
@@ -309,7 +311,7 @@ static int public_key(gnutls_pubkey_t pubkey, const struct key *key)
 
 	do
 		r = gnutls_pubkey_import_privkey(pubkey, key->key, 0, 0);
-	while (key->on_token && is_busy_token(r, &tries));
+	while (is_busy_token(key, r, &tries));
 	return r;
 }
 
@@ -412,9 +414,10 @@ int key_sign(const struct key *key, enum hs_role role, const char *algorithm,
 	if (!is_certificate_verify(role, data, len))
 		return -EPERM;
 	/* The flag: a salt as long as the hash (RFC 8446 4.2.3), whatever the key prefers. */
-	if (gnutls_privkey_sign_data2(key->key, sign, GNUTLS_PRIVKEY_FLAG_RSA_PSS_FIXED_SALT_LENGTH,
-				      &content, &out) < 0)
-		return -EIO;
+	r = gnutls_privkey_sign_data2(key->key, sign, GNUTLS_PRIVKEY_FLAG_RSA_PSS_FIXED_SALT_LENGTH,
+				      &content, &out);
+	if (r < 0)
+		return r == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EIO;
 	if (out.size > size) {
 		r = -EMSGSIZE;
 	} else {

@@ -54,8 +54,8 @@ bool key_knows_certificate(const void *chain, size_t size);
  * a worker in a stranger's hands gets no other signature, and none as a server
  * with a client's key. Returns the
  * number of bytes written to @signature, or a negative errno: -EINVAL unknown
- * algorithm, or one the key cannot do; -EPERM other content; -EMSGSIZE; -EIO
- * the key failed.
+ * algorithm, or one the key cannot do; -EPERM other content; -EMSGSIZE; -ENOMEM;
+ * -EIO the key failed.
  */
 int key_sign(const struct key *key, enum hs_role role, const char *algorithm,
 	     const void *data, size_t len, void *signature, size_t size);
