@@ -128,30 +128,39 @@ static bool is_known_key(gnutls_pk_algorithm_t pk)
 	}
 }
 
-/* Takes note of the date. Returns 0, or -EKEYEXPIRED: one that serves now is better. */
+/*
+ * Takes note of the date. Returns 0, with a warning where it is not valid now, or where the one in
+ * use is: -EKEYEXPIRED, or -EAGAIN where time alone mends it.
+ */
 static int check_date(struct identity *identity, const struct engine_file *file,
 		      gnutls_x509_crt_t cert, char *reason, size_t reason_size)
 {
 	time_t now = time(NULL), until = gnutls_x509_crt_get_expiration_time(cert);
+	time_t from = gnutls_x509_crt_get_activation_time(cert);
 	struct engine *engine = identity->engine;
 	char subject[160], when[48];
+	bool expired = until < now;
 	int64_t in_use = 0;
 
 	if (identity->id < HS_N_IDENTITIES) {
 		engine->dates.certificate[identity->role][identity->id] = until;
 		in_use = engine->in_use.certificate[identity->role][identity->id];
 	}
-	if (until >= now)
+	if (!expired && from <= now)
 		return 0;
 	cert_subject(cert, subject, sizeof(subject));
-	time_text(until, when, sizeof(when));
+	time_text(expired ? until : from, when, sizeof(when));
 	if (in_use <= now) {
-		log_warn(engine->log, "%s: \"%s\" expired on %s", file->label, subject, when);
+		log_warn(engine->log, expired ? "%s: \"%s\" expired on %s" :
+			 "%s: \"%s\" is not valid before %s (is the clock right?)",
+			 file->label, subject, when);
 		return 0;
 	}
-	snprintf(reason, reason_size, "%s: \"%s\" expired on %s; the one in use has not",
+	snprintf(reason, reason_size, expired ?
+		 "%s: \"%s\" expired on %s; the one in use has not" :
+		 "%s: \"%s\" is not valid before %s (is the clock right?); the one in use is valid now",
 		 file->label, subject, when);
-	return -EKEYEXPIRED;
+	return expired ? -EKEYEXPIRED : -EAGAIN;
 }
 
 /* Faults of our own certificates that do not hinder the start but will be somebody's next question. */

@@ -243,32 +243,50 @@ static bool has_current(const struct crls *t, const struct crl *crl, time_t now)
 	return false;
 }
 
-/* Returns 0, or -EKEYEXPIRED: those that serve now are better. */
+/*
+ * @crl is one of those that have no current one beside them. Returns 0 with a warning, or where
+ * those in use are good until @in_use: -EKEYEXPIRED, or -EAGAIN where time alone mends it.
+ */
+static int not_current(const struct crls *t, const struct crl *crl, int64_t in_use,
+		       const struct log *log, char *reason, size_t reason_size)
+{
+	char issuer[160], when[48];
+	time_t now = time(NULL);
+	bool stale = is_stale(crl, now);
+	gnutls_datum_t dn = { NULL, 0 };
+
+	/* One that is to come stands beside it, and is what is to be told of. */
+	if (stale && !is_stale(best_crl(t, crl), now))
+		return 0;
+	cert_name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer,
+		       sizeof(issuer));
+	time_text(stale ? crl->next_update : crl->this_update, when, sizeof(when));
+	if (in_use > now) {
+		snprintf(reason, reason_size, stale ?
+			 "%s: the list of \"%s\" is out of date since %s; the one in use is not" :
+			 "%s: the list of \"%s\" counts from %s on only (is the clock right?); the one in use counts now",
+			 t->label, issuer, when);
+		return stale ? -EKEYEXPIRED : -EAGAIN;
+	}
+	log_warn(log, stale ?
+		 "%s: the list of \"%s\" is out of date since %s: certificates by its key are refused until it is renewed" :
+		 "%s: the list of \"%s\" counts from %s on only (is the clock right?): certificates by its key are refused until then",
+		 t->label, issuer, when);
+	return 0;
+}
+
+/* Returns 0, or a negative errno: those that serve now are better. */
 static int check_crl_dates(const struct crls *t, int64_t in_use, const struct log *log,
 			   char *reason, size_t reason_size)
 {
-	char issuer[160], until[48];
 	time_t now = time(NULL);
 	unsigned int i;
+	int r = 0;
 
-	for (i = 0; i < t->n; i++) {
-		const struct crl *crl = &t->crl[i];
-		gnutls_datum_t dn = { NULL, 0 };
-
-		if (!is_stale(crl, now) || has_current(t, crl, now))
-			continue;
-		cert_name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer,
-			  sizeof(issuer));
-		time_text(crl->next_update, until, sizeof(until));
-		if (in_use > now && is_stale(best_crl(t, crl), now)) {
-			snprintf(reason, reason_size, "%s: the list of \"%s\" is out of date since "
-				 "%s; the one in use is not", t->label, issuer, until);
-			return -EKEYEXPIRED;
-		}
-		log_warn(log, "%s: the list of \"%s\" is out of date since %s: certificates by its "
-			 "key are refused until it is renewed", t->label, issuer, until);
-	}
-	return 0;
+	for (i = 0; i < t->n && r == 0; i++)
+		if (!has_current(t, &t->crl[i], now))
+			r = not_current(t, &t->crl[i], in_use, log, reason, reason_size);
+	return r;
 }
 
 /* A list whose signer is known is not looked at again. */
