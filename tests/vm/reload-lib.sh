@@ -119,10 +119,6 @@ bad_server_expired() {
 	link_server server-expired.key server-expired.pem
 	file=live/host/pem why=' expired on .*; the one in use has not'
 }
-bad_server_notyet() {
-	link_server server-notyet.key server-notyet.pem
-	file=live/host/pem why=' is not valid before .*; the one in use is valid now'
-}
 bad_server_dangling() {
 	ln -sfn ../../archive/host/none "$SITE/live/host/pem"
 	file=live/host/pem why='cannot be opened: No such file'
@@ -188,10 +184,6 @@ bad_crl_stale() {
 	put crl-stale.pem "$SITE/crl.pem"
 	file=crl.pem why='is out of date since .*; the one in use is not'
 }
-bad_crl_notyet() {
-	put crl-notyet.pem "$SITE/crl.pem"
-	file=crl.pem why='counts from .* on only .*; the one in use counts now'
-}
 bad_crl_foreign() {
 	put ca.pem "$SITE/crl.pem"
 	file=crl.pem why='holds no list'
@@ -216,12 +208,12 @@ bad_crl_fifo() {
 }
 
 GOOD=(server client trust crl)
-BAD=(server_mismatch server_expired server_notyet server_dangling server_long_name client_mode
-	client_owner client_mismatch client_expired client_half client_half_key client_directory
-	trust_empty trust_half trust_garbage trust_loop crl_stale crl_notyet crl_foreign crl_half
-	crl_unreadable crl_error crl_fifo)
+BAD=(server_mismatch server_expired server_dangling server_long_name client_mode client_owner
+	client_mismatch client_expired client_half client_half_key client_directory trust_empty
+	trust_half trust_garbage trust_loop crl_stale crl_foreign crl_half crl_unreadable crl_error
+	crl_fifo)
 # A signal is an order: these are taken then.
-WORSE=' server_expired server_notyet client_expired crl_stale crl_notyet '
+WORSE=' server_expired client_expired crl_stale '
 declare -A done_count=()
 bag=()                                  # bad ones that are still to come before any comes again
 

@@ -63,9 +63,9 @@ struct session;
  * policy); no other function here does. Returns 0, or a negative errno with a
  * sentence in @reason that names the file and the fault: a named
  * store that cannot be parsed or is empty, a certificate that does not parse,
- * what has ended in the place of what has not (-EKEYEXPIRED), or is to come
- * (-EAGAIN), no cipher left after the system's policy. A system store that is
- * empty is only warned of: a server that asks for no certificates needs none.
+ * what has ended in the place of what has not (-EKEYEXPIRED), no cipher left
+ * after the system's policy. A system store that is empty is
+ * only warned of: a server that asks for no certificates needs none.
  */
 int engine_new(struct engine **ret, const struct engine_config *config,
 	       char *reason, size_t reason_size);
