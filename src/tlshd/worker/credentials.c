@@ -128,10 +128,7 @@ static bool is_known_key(gnutls_pk_algorithm_t pk)
 	}
 }
 
-/*
- * Takes note of the date. Returns 0, with a warning where it is not valid now, or where the one in
- * use is: -EKEYEXPIRED, or -EAGAIN where time alone mends it.
- */
+/* Takes note of the date. Returns 0, or -EKEYEXPIRED: one that serves now is better. */
 static int check_date(struct identity *identity, const struct engine_file *file,
 		      gnutls_x509_crt_t cert, char *reason, size_t reason_size)
 {
@@ -150,17 +147,15 @@ static int check_date(struct identity *identity, const struct engine_file *file,
 		return 0;
 	cert_subject(cert, subject, sizeof(subject));
 	time_text(expired ? until : from, when, sizeof(when));
-	if (in_use <= now) {
+	if (!expired || in_use <= now) {
 		log_warn(engine->log, expired ? "%s: \"%s\" expired on %s" :
 			 "%s: \"%s\" is not valid before %s (is the clock right?)",
 			 file->label, subject, when);
 		return 0;
 	}
-	snprintf(reason, reason_size, expired ?
-		 "%s: \"%s\" expired on %s; the one in use has not" :
-		 "%s: \"%s\" is not valid before %s (is the clock right?); the one in use is valid now",
+	snprintf(reason, reason_size, "%s: \"%s\" expired on %s; the one in use has not",
 		 file->label, subject, when);
-	return expired ? -EKEYEXPIRED : -EAGAIN;
+	return -EKEYEXPIRED;
 }
 
 /* Faults of our own certificates that do not hinder the start but will be somebody's next question. */

@@ -244,8 +244,8 @@ static bool has_current(const struct crls *t, const struct crl *crl, time_t now)
 }
 
 /*
- * @crl is one of those that have no current one beside them. Returns 0 with a warning, or where
- * those in use are good until @in_use: -EKEYEXPIRED, or -EAGAIN where time alone mends it.
+ * @crl is one of those that have no current one beside them. Returns 0 with a warning, or
+ * -EKEYEXPIRED where those in use are good until @in_use.
  */
 static int not_current(const struct crls *t, const struct crl *crl, int64_t in_use,
 		       const struct log *log, char *reason, size_t reason_size)
@@ -261,12 +261,10 @@ static int not_current(const struct crls *t, const struct crl *crl, int64_t in_u
 	cert_name_text(gnutls_x509_crl_get_issuer_dn3(crl->crl, &dn, 0), &dn, issuer,
 		       sizeof(issuer));
 	time_text(stale ? crl->next_update : crl->this_update, when, sizeof(when));
-	if (in_use > now) {
-		snprintf(reason, reason_size, stale ?
-			 "%s: the list of \"%s\" is out of date since %s; the one in use is not" :
-			 "%s: the list of \"%s\" counts from %s on only (is the clock right?); the one in use counts now",
-			 t->label, issuer, when);
-		return stale ? -EKEYEXPIRED : -EAGAIN;
+	if (stale && in_use > now) {
+		snprintf(reason, reason_size, "%s: the list of \"%s\" is out of date since %s; "
+			 "the one in use is not", t->label, issuer, when);
+		return -EKEYEXPIRED;
 	}
 	log_warn(log, stale ?
 		 "%s: the list of \"%s\" is out of date since %s: certificates by its key are refused until it is renewed" :
@@ -275,7 +273,7 @@ static int not_current(const struct crls *t, const struct crl *crl, int64_t in_u
 	return 0;
 }
 
-/* Returns 0, or a negative errno: those that serve now are better. */
+/* Returns 0, or -EKEYEXPIRED: those that serve now are better. */
 static int check_crl_dates(const struct crls *t, int64_t in_use, const struct log *log,
 			   char *reason, size_t reason_size)
 {
