@@ -26,12 +26,14 @@
 #include <sys/stat.h>
 
 #include "common/der.h"
+#include "common/event-loop.h"
 #include "common/passing.h"
 #include "common/secret.h"
 
 #define KEY_FILE_MAX (256u << 10)	/* bytes */
 #define TOKEN_TRIES 5
 #define TOKEN_RETRY_MS 100
+#define TOKEN_LIMIT UINT64_C(2000000)	/* us; some take long to fail, and all is to start in 30 s */
 #define BLANKS 64			/* RFC 8446 4.4.3 */
 #define CONTEXT_LEN 34			/* with its NUL */
 
@@ -40,6 +42,12 @@ struct key {
 	gnutls_pk_algorithm_t pk;
 	unsigned int bits;
 	bool on_token;		/* of PKCS#11 */
+};
+
+/* With a token that fails. */
+struct patience {
+	uint64_t since;		/* CLOCK_MONOTONIC, us */
+	unsigned int tries;
 };
 
 static int check_size(off_t size, const char *label, char *reason, size_t reason_size)
@@ -132,26 +140,27 @@ static int import_bytes(struct key *key, const gnutls_datum_t *data, const char 
  * no object, or one without its attributes; they say so by whatever code. Waits, then. Of a wrong
  * PIN a token takes count, and a TPM of a wrong password.
  */
-static bool is_busy_token(const struct key *key, int code, unsigned int *tries)
+static bool is_busy_token(const struct key *key, int code, struct patience *p)
 {
 	if (code >= 0 || !key->on_token || code == GNUTLS_E_PKCS11_PIN_ERROR ||
 	    code == GNUTLS_E_PKCS11_PIN_EXPIRED || code == GNUTLS_E_PKCS11_PIN_LOCKED ||
-	    ++*tries == TOKEN_TRIES)
+	    ++p->tries == TOKEN_TRIES || clock_now() - p->since > TOKEN_LIMIT)
 		return false;
 	poll(NULL, 0, TOKEN_RETRY_MS);
+	errno = 0;	/* what one try met says nothing of the next */
 	return true;
 }
 
 static int import_url(struct key *key, const char *url, const char *label, char *reason,
 		      size_t reason_size)
 {
-	unsigned int tries = 0;
+	struct patience patience = { .since = clock_now() };
 	int r;
 
 	key->on_token = strncasecmp(url, "pkcs11:", 7) == 0;
 	do
 		r = gnutls_privkey_import_url(key->key, url, 0);
-	while (is_busy_token(key, r, &tries));
+	while (is_busy_token(key, r, &patience));
 	if (r == 0)
 		return 0;
 	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
@@ -289,7 +298,9 @@ bool key_knows_certificate(const void *chain, size_t size)
 		return true;
 	pk = gnutls_x509_crt_get_pk_algorithm(cert, NULL);
 	gnutls_x509_crt_deinit(cert);
-	return pk >= 0 && is_usable((gnutls_pk_algorithm_t)pk);
+	if (pk < 0)
+		return pk != GNUTLS_E_UNKNOWN_PK_ALGORITHM;
+	return is_usable((gnutls_pk_algorithm_t)pk);
 }
 
 static int import_leaf(gnutls_pubkey_t pubkey, const void *chain, size_t size)
@@ -306,12 +317,12 @@ static int import_leaf(gnutls_pubkey_t pubkey, const void *chain, size_t size)
 
 static int public_key(gnutls_pubkey_t pubkey, const struct key *key)
 {
-	unsigned int tries = 0;
+	struct patience patience = { .since = clock_now() };
 	int r;
 
 	do
 		r = gnutls_pubkey_import_privkey(pubkey, key->key, 0, 0);
-	while (is_busy_token(key, r, &tries));
+	while (is_busy_token(key, r, &patience));
 	return r;
 }
 
