@@ -262,7 +262,7 @@ static void test_encode_choices(void)
 	REFUSED(WIRE_SIGN, sign.len, WIRE_SIGN_DATA_MAX + 1);
 	REFUSED(WIRE_SIGN, sign.len, 0xffff);
 	REFUSED(WIRE_SIGNED, signed_.len, WIRE_SIGNATURE_MAX + 1);
-	REFUSED(WIRE_SIGNED, signed_.error, WIRE_ERRNO_MAX + 1);
+	REFUSED(WIRE_SIGNED, signed_, ((struct wire_signed){ .error = WIRE_ERRNO_MAX + 1 }));
 	REFUSED(WIRE_PSK, psk.hash, HS_N_PSK_HASHES);
 	REFUSED(WIRE_PSK, psk.len, HS_PSK_MAX + 1);
 	REFUSED(WIRE_REFUSED, refused.outcome, HS_OK);

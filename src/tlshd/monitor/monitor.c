@@ -452,7 +452,8 @@ static int setup_pool(struct monitor *m, uint32_t ciphers)
 	r = pool_new(&m->pool, m->event, m->log, ciphers, &callbacks, m, reason, sizeof(reason));
 	if (r < 0) {
 		log_error(m->log, "%s", reason);
-		return r == -ENOENT || r == -EPERM ? EX_NOUSER : EX_OSERR;
+		return r == -ENOENT || r == -EPERM ? EX_NOUSER :
+		       is_passing(r) ? EX_TEMPFAIL : EX_OSERR;
 	}
 	requests_set_pool(m->requests, m->pool);
 	if (getpid() == 1 && orphans_new(&m->orphans, m->event, is_ours, m) < 0)
@@ -460,7 +461,7 @@ static int setup_pool(struct monitor *m, uint32_t ciphers)
 	r = reload_begin_first(m->reload);
 	if (r < 0) {
 		log_error(m->log, "cannot start the workers: %s", strerror(-r));
-		return EX_OSERR;
+		return is_passing(r) ? EX_TEMPFAIL : EX_OSERR;
 	}
 	return EX_OK;
 }
