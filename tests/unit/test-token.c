@@ -25,6 +25,8 @@ static struct {
 	int sign_code;			/* each signature; 0: is made */
 	const char *url;
 	int waited;			/* ms */
+	uint64_t clock, takes;		/* us; each import takes that */
+	int leaves;			/* in errno */
 } token;
 
 int __wrap_gnutls_privkey_import_url(gnutls_privkey_t key, const char *url, unsigned int flags);
@@ -41,10 +43,14 @@ int __real_gnutls_privkey_sign_data2(gnutls_privkey_t key, gnutls_sign_algorithm
 				     unsigned int flags, const gnutls_datum_t *data,
 				     gnutls_datum_t *signature);
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout);
+uint64_t __wrap_clock_now(void);
 
 int __wrap_gnutls_privkey_import_url(gnutls_privkey_t key, const char *url, unsigned int flags)
 {
 	g_assert_cmpstr(url, ==, token.url);
+	token.clock += token.takes;
+	errno = token.leaves;
+	token.leaves = 0;
 	if (token.n_imports++ < token.import_fails)
 		return token.import_code;
 	return gnutls_privkey_import_x509(key, token.cert->key, GNUTLS_PRIVKEY_IMPORT_COPY);
@@ -74,6 +80,11 @@ int __wrap_gnutls_privkey_sign_data2(gnutls_privkey_t key, gnutls_sign_algorithm
 {
 	return token.sign_code ? token.sign_code :
 	       __real_gnutls_privkey_sign_data2(key, algorithm, flags, data, signature);
+}
+
+uint64_t __wrap_clock_now(void)
+{
+	return token.clock;
 }
 
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
@@ -199,6 +210,40 @@ static void test_tpm(void)
 	g_assert_cmpint(token.waited, ==, 0);
 }
 
+static int open_key(void)
+{
+	struct key *key = NULL;
+	char reason[512];
+
+	token.url = URL;
+	token.import_code = GNUTLS_E_PKCS11_DEVICE_ERROR;
+	token.import_fails = TRIES;
+	return key_load(&key, -1, URL, "server.key", reason, sizeof(reason));
+}
+
+/* One that takes long to fail must not outlast the start of a keeper. */
+static void test_slow(void)
+{
+	memset(&token, 0, sizeof(token));
+	token.takes = 1500000;
+	g_assert_cmpint(open_key(), ==, -ENOKEY);
+	g_assert_cmpint(token.n_imports, ==, 2);
+}
+
+/* What was short for the first try was there for the last. */
+static void test_errno(void)
+{
+	memset(&token, 0, sizeof(token));
+	token.leaves = ENOMEM;
+	g_assert_cmpint(open_key(), ==, -ENOKEY);
+	g_assert_cmpint(token.n_imports, ==, TRIES);
+	memset(&token, 0, sizeof(token));
+	token.takes = 3000000;
+	token.leaves = ENOMEM;
+	g_assert_cmpint(open_key(), ==, -ENOMEM);
+	g_assert_cmpint(token.n_imports, ==, 1);
+}
+
 /* Memory that is short at a signature may be there for the next; all else is the key's fault. */
 static void test_signature(void)
 {
@@ -247,6 +292,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/token/lasts", test_lasts);
 	g_test_add_func("/token/pin", test_pin);
 	g_test_add_func("/token/tpm", test_tpm);
+	g_test_add_func("/token/slow", test_slow);
+	g_test_add_func("/token/errno", test_errno);
 	g_test_add_func("/token/signature", test_signature);
 	g_test_add_func("/token/file", test_file);
 	return g_test_run();
