@@ -7,7 +7,8 @@
  * was in it, but its first 16 bytes become the allocator's, and a buffer may be overwritten in
  * part.  So it is not the whole secret that is looked for but any 8 bytes of it that stand at an
  * address divisible by 8; every 15 bytes in a row have such.  The place is then compared to both
- * sides, and the length of what was found is shown.  By chance 8 bytes are equal once in 2^64.
+ * sides, and the length of what was found is shown.  By chance 8 bytes are equal once in 2^64; of
+ * text it takes more for that, since memory is full of digits and letters: see `least'.
  *
  * With --hold it is the positive control: it holds one form of a file and does nothing.
  */
@@ -48,6 +49,11 @@ enum form {
 static const char *const form_names[N_FORMS] = {
 	"as-is", "reversed", "xor-36", "xor-5c", "hex", "hex-upper", "base64", "base64+1",
 	"base64+2",
+};
+
+/* Characters that say as much as 8 bytes, or more. */
+static const size_t least[N_FORMS] = {
+	[HEX] = 16, [HEX_UPPER] = 16, [BASE64] = 12, [BASE64_1] = 12, [BASE64_2] = 12,
 };
 
 struct needle {
@@ -237,6 +243,8 @@ static void hit(struct search *s, const struct window *w, const struct place *p,
 	while (w->offset + after < n->len && at + after < p->len &&
 	       n->bytes[w->offset + after] == p->data[at + after])
 		after++;
+	if (before + after < least[n->form])
+		return;
 	s->found++;
 	if (s->shown++ < SHOWN_MAX)
 		printf("%s: %s of %s, %zu of %zu bytes from the %zuth on, at %#" PRIx64 "\n",
