@@ -193,14 +193,15 @@ static void test_stale_crl(void)
 	drop_engine(&s);
 }
 
-/* What engine_new() says of @crl, which it takes. */
-static GString *log_of_crl(const char *crl)
+/* What engine_new() says of @crl, which it takes in the place of one that is good until @in_use. */
+static GString *log_of_crl(const char *crl, int64_t in_use)
 {
 	struct log before = test_log;
 	GString *said = g_string_new(NULL);
 	struct side s = plain_client();
 
 	s.crl = crl;
+	s.in_use.crl[HS_CLIENT] = in_use;
 	test_log.sink = keep;
 	test_log.ctx = said;
 	make_engine(&s);
@@ -213,12 +214,12 @@ static GString *log_of_crl(const char *crl)
 static void test_crl_nobody(void)
 {
 	char *foreign = pki_crl(other_ca, NULL, -60, 3600), *ours = pki_crl(ca, NULL, -60, 3600);
-	GString *said = log_of_crl(foreign);
+	GString *said = log_of_crl(foreign, 0);
 
 	g_assert_nonnull(strstr(said->str, "<4>crl.pem: the issuer of the list, \"CN=other CA\", is "
 				"not in the trust store trust.pem"));
 	g_string_free(said, TRUE);
-	said = log_of_crl(ours);
+	said = log_of_crl(ours, 0);
 	g_assert_null(strstr(said->str, "<4>"));
 	g_string_free(said, TRUE);
 	g_free(foreign);
@@ -242,7 +243,7 @@ static void test_crl_stale_said(void)
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-		GString *said = log_of_crl(cases[i].crl);
+		GString *said = log_of_crl(cases[i].crl, 0);
 		unsigned int n = 0;
 
 		for (const char *at = said->str; (at = strstr(at, "are refused until")); at++)
@@ -260,14 +261,16 @@ static void test_coming_said(void)
 	g_autofree char *coming = pki_crl(ca, NULL, 600, 864000);
 	g_autofree char *after_stale = g_strconcat(stale, coming, NULL);
 	g_autofree char *before_stale = g_strconcat(coming, stale, NULL);
-	const char *const crls[] = { coming, after_stale, before_stale };
+	g_autofree char *foreign = pki_crl(other_ca, NULL, -60, 7200);
+	g_autofree char *mixed = g_strconcat(foreign, coming, NULL);
+	const char *const crls[] = { coming, after_stale, before_stale, mixed };
 	struct pki_cert *cert = pki_issue(&spec, ca);
 	struct side s = plain_server();
 	struct log before = test_log;
 	GString *said;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(crls); i++) {
-		said = log_of_crl(crls[i]);
+		said = log_of_crl(crls[i], time(NULL) + 3600);
 		g_assert_nonnull(strstr(said->str, "<4>crl.pem: the list of \"CN=test CA\" counts "
 					"from "));
 		g_assert_null(strstr(said->str, "out of date"));
@@ -275,6 +278,7 @@ static void test_coming_said(void)
 	}
 	s.chain = cert->pem;
 	s.key = cert;
+	s.in_use.certificate[HS_SERVER][HS_IDENTITY_X509] = time(NULL) + 3600;
 	said = g_string_new(NULL);
 	test_log.sink = keep;
 	test_log.ctx = said;

@@ -53,7 +53,7 @@ static const char *const form_names[N_FORMS] = {
 
 /* Characters that say as much as 8 bytes, or more. */
 static const size_t least[N_FORMS] = {
-	[HEX] = 16, [HEX_UPPER] = 16, [BASE64] = 12, [BASE64_1] = 12, [BASE64_2] = 12,
+	[HEX] = 16, [HEX_UPPER] = 16, [BASE64] = 11, [BASE64_1] = 11, [BASE64_2] = 11,
 };
 
 struct needle {

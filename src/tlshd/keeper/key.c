@@ -33,7 +33,7 @@
 #define KEY_FILE_MAX (256u << 10)	/* bytes */
 #define TOKEN_TRIES 5
 #define TOKEN_RETRY_MS 100
-#define TOKEN_LIMIT UINT64_C(2000000)	/* us; some take long to fail, and all is to start in 30 s */
+#define TOKEN_LIMIT UINT64_C(2000000)	/* us, without the last; some take long to fail, and START_LIMIT is 30 s */
 #define BLANKS 64			/* RFC 8446 4.4.3 */
 #define CONTEXT_LEN 34			/* with its NUL */
 
@@ -147,7 +147,6 @@ static bool is_busy_token(const struct key *key, int code, struct patience *p)
 	    ++p->tries == TOKEN_TRIES || clock_now() - p->since > TOKEN_LIMIT)
 		return false;
 	poll(NULL, 0, TOKEN_RETRY_MS);
-	errno = 0;	/* what one try met says nothing of the next */
 	return true;
 }
 
@@ -163,6 +162,12 @@ static int import_url(struct key *key, const char *url, const char *label, char 
 	while (is_busy_token(key, r, &patience));
 	if (r == 0)
 		return 0;
+	/*
+	 * Memory that was short for one try may be why no other came to anything: modules are
+	 * loaded once. Not of a PIN that was looked at.
+	 */
+	if (r == GNUTLS_E_PKCS11_PIN_ERROR)
+		errno = 0;
 	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
 		 r == GNUTLS_E_PKCS11_PIN_ERROR ?
 		 "it wants a PIN, or not this one: give pin-source=/FILE in the URL" : gnutls_strerror(r));
@@ -299,7 +304,7 @@ bool key_knows_certificate(const void *chain, size_t size)
 	pk = gnutls_x509_crt_get_pk_algorithm(cert, NULL);
 	gnutls_x509_crt_deinit(cert);
 	if (pk < 0)
-		return pk != GNUTLS_E_UNKNOWN_PK_ALGORITHM;
+		return pk == GNUTLS_E_MEMORY_ERROR;
 	return is_usable((gnutls_pk_algorithm_t)pk);
 }
 

@@ -218,6 +218,10 @@ static int use_certs(gnutls_certificate_credentials_t credentials, struct identi
 			 file->label, n, CHAIN_MAX);
 		return -E2BIG;
 	}
+	if (pk == GNUTLS_E_MEMORY_ERROR) {
+		snprintf(reason, reason_size, "%s: out of memory", file->label);
+		return -ENOMEM;
+	}
 	if (pk < 0 || !is_known_key((gnutls_pk_algorithm_t)pk)) {
 		if (identity->id == HS_IDENTITY_X509_PQ) {
 			log_warn(engine->log, "%s: this build of GnuTLS (%s) does not know the key's "
