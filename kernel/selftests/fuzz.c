@@ -4,6 +4,7 @@
  * not looked at, but that some of them take part in handshakes, each consumer
  * comes to an end and the kernel lives: whoever runs this looks at its log.
  */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -14,6 +15,8 @@
 #define CONSUMERS	4
 /* Descriptors that answers gave us, which DONE may name. */
 #define KEPT		16
+/* Two bytes away from what is open else, and from all that random_value() has. */
+#define OUT_OF_REACH	0x9c0
 /* So many requests each second, on a slow machine, are accepted and ended. */
 #define PER_S		20
 
@@ -23,6 +26,21 @@ static unsigned int accepted;
 static int kept[KEPT];
 static unsigned int newest;
 
+/*
+ * Upstream's ACCEPT is given freed memory when a request was ended before it
+ * was accepted (see done.c): no made-up DONE is to name such a socket.
+ */
+static void put_out_of_reach(struct call *call)
+{
+	int fd = fcntl(call->sock, F_DUPFD, OUT_OF_REACH);
+
+	if (fd < 0)
+		bail_out("no descriptor from %d on", OUT_OF_REACH);
+	close(call->sock);
+	call->sock = fd;
+	call->hs.sockfd = fd;
+}
+
 static void *consumer_thread(void *arg)
 {
 	struct call call;
@@ -30,6 +48,8 @@ static void *consumer_thread(void *arg)
 
 	while (!over) {
 		call_open(&call);
+		if (!ours)
+			put_out_of_reach(&call);
 		call.hs.auth = 1 + random_below(3);
 		call.hs.num_peerids = random_below(HS_CONSUMER_MAX_PEERIDS + 1);
 		call.hs.wait_ms = 1 + random_below(200);
