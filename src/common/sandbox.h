@@ -25,8 +25,9 @@ enum sandbox_role {
  * -Dsandbox=trap the call's name goes to the monitor first, as a WIRE_LOG over
  * CHILD_FD_MONITOR. With -Dsandbox=off nothing is done.
  *
- * To be called after demote() (no_new_privs is needed), by a process with one
- * thread that has everything open and loaded. Returns the version of Landlock
+ * To be called after demote() (no_new_privs is needed), by a process that has
+ * everything open and loaded, and one thread; only the filter holds for others,
+ * too, which the module of a SANDBOX_KEEPER_TOKEN may have started. Returns the version of Landlock
  * that is in force, 0 for none, or a negative errno with the failing step in
  * *@ret_step (static text); then the process must end.
  */

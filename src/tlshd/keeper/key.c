@@ -135,6 +135,12 @@ static int import_bytes(struct key *key, const gnutls_datum_t *data, const char 
 	return is_encrypted(data, r) ? -ENOKEY : -EBADMSG;
 }
 
+static bool is_about_pin(int code)
+{
+	return code == GNUTLS_E_PKCS11_PIN_ERROR || code == GNUTLS_E_PKCS11_PIN_EXPIRED ||
+	       code == GNUTLS_E_PKCS11_PIN_LOCKED;
+}
+
 /*
  * Keepers start together, and modules whose processes share files have moments at which one finds
  * no object, or one without its attributes; they say so by whatever code. Waits, then. Of a wrong
@@ -142,8 +148,7 @@ static int import_bytes(struct key *key, const gnutls_datum_t *data, const char 
  */
 static bool is_busy_token(const struct key *key, int code, struct patience *p)
 {
-	if (code >= 0 || !key->on_token || code == GNUTLS_E_PKCS11_PIN_ERROR ||
-	    code == GNUTLS_E_PKCS11_PIN_EXPIRED || code == GNUTLS_E_PKCS11_PIN_LOCKED ||
+	if (code >= 0 || !key->on_token || is_about_pin(code) ||
 	    ++p->tries == TOKEN_TRIES || clock_now() - p->since > TOKEN_LIMIT)
 		return false;
 	poll(NULL, 0, TOKEN_RETRY_MS);
@@ -166,7 +171,7 @@ static int import_url(struct key *key, const char *url, const char *label, char 
 	 * Memory that was short for one try may be why no other came to anything: modules are
 	 * loaded once. Not of a PIN that was looked at.
 	 */
-	if (r == GNUTLS_E_PKCS11_PIN_ERROR)
+	if (is_about_pin(r))
 		errno = 0;
 	snprintf(reason, reason_size, "the private key of %s cannot be opened: %s", label,
 		 r == GNUTLS_E_PKCS11_PIN_ERROR ?

@@ -13,6 +13,7 @@
 #include "build-config.h"
 #include "common/cleanup.h"
 #include "common/demote.h"
+#include "common/passing.h"
 
 struct kind {
 	const char *name, *user, *title, *role;
@@ -55,9 +56,8 @@ int spawn_find_user(enum child_kind kind, struct spawn_user *ret, char *reason, 
 	errno = 0;
 	pw = getpwnam(kinds[kind].user);
 	/* Where there is none the sources of users say so in various ways. */
-	if (!pw && (errno == EIO || errno == ENOMEM || errno == EMFILE || errno == ENFILE ||
-		    errno == EINTR || errno == EAGAIN)) {
-		r = -errno;
+	r = -errno;
+	if (!pw && is_passing(r)) {
 		snprintf(reason, reason_size, "cannot look for the user \"%s\": %s",
 			 kinds[kind].user, strerror(-r));
 		return r;
